@@ -1,0 +1,1 @@
+"""The floor of the house: errors, lists, paths, tensors, seeds. It imports nothing of plainlearn's."""

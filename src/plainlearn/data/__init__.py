@@ -1,0 +1,1 @@
+"""From files, lists and tensors to batches. It knows nothing of models or training."""

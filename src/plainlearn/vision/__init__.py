@@ -1,0 +1,1 @@
+"""Images: opening, geometry, augmentation, models, pictures of results."""
