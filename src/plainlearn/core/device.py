@@ -1,0 +1,56 @@
+"""Where to compute: the best device of this machine, or the one that was asked for."""
+
+from __future__ import annotations
+
+import torch
+
+from plainlearn.core.errors import ArgumentError
+
+__all__ = ["default_device"]
+
+
+def default_device(use: bool | str | torch.device | None = None) -> torch.device:
+    """CUDA if the machine has it, else Apple's MPS, else the CPU; or the device that `use` asks for.
+
+    `use=True` insists on an accelerator, `use=False` on the CPU. A CUDA device comes with its number,
+    so that it equals the `.device` of a tensor there. Raises `ArgumentError` if the device is not here.
+
+    >>> default_device(use=False)
+    device(type='cpu')
+    """
+    if use is False:
+        return torch.device("cpu")
+    if use is None or use is True:
+        found = _best_device()
+        if use and found.type == "cpu":
+            raise ArgumentError("use=True asks for an accelerator; this machine has none that torch can use")
+        return found
+    return _asked_device(use)
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _asked_device(use: str | torch.device) -> torch.device:
+    try:
+        asked = torch.device(use)
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"device {use!r} is not one that torch knows", try_="'cuda', 'mps' or 'cpu'"
+        ) from error
+    if asked.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = asked.index if asked.index is not None else torch.cuda.current_device() if count else 0
+        if index >= count:
+            raise ArgumentError(
+                f"device {use} is not here: torch finds {count} CUDA devices", try_="use=None"
+            )
+        return torch.device("cuda", index)
+    if asked.type == "mps" and not torch.backends.mps.is_available():
+        raise ArgumentError("device mps is not here: torch finds none", try_="use=None")
+    return asked
