@@ -1,0 +1,20 @@
+"""Training: the loop, its callbacks, evaluation and recipes. It knows nothing of files or images."""
+
+from plainlearn.train.callback import Callback
+from plainlearn.train.evaluate import evaluate
+from plainlearn.train.loop import Learner
+from plainlearn.train.progress import ProgressTable
+from plainlearn.train.recorder import Epoch, Recorder
+from plainlearn.train.step import Result, Step, SupervisedStep
+
+__all__ = [
+    "Callback",
+    "Epoch",
+    "Learner",
+    "ProgressTable",
+    "Recorder",
+    "Result",
+    "Step",
+    "SupervisedStep",
+    "evaluate",
+]

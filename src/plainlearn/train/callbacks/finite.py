@@ -1,0 +1,71 @@
+"""A loss that is nan or infinite ends the run before the optimizer can spread it over the weights."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from plainlearn.core.errors import NonFiniteLossError
+from plainlearn.train.callback import Callback
+
+if TYPE_CHECKING:
+    from plainlearn.train.loop import Learner
+    from plainlearn.train.step import Result
+
+
+class FiniteLoss(Callback):
+    """Raises `NonFiniteLossError` that says where, and what usually causes it.
+
+    On the CPU the loss is looked at before the optimizer moves. On a GPU a look would wait for
+    it, so a copy is sent ahead and read as soon as it has come, at the latest with the epoch's row.
+    """
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[int, Tensor, torch.cuda.Event]] = deque()
+
+    @contextmanager
+    def fit_scope(self, learner: Learner) -> Iterator[None]:
+        self._sent.clear()
+        yield
+        self._look(learner, wait=True)
+
+    def on_gradients(self, learner: Learner, result: Result) -> None:
+        loss = result.loss
+        if loss.device.type == "cuda":
+            self._send(learner, loss)
+        elif not math.isfinite(value := loss.item()):
+            raise _error(value, learner, learner.batches_done)
+
+    def _send(self, learner: Learner, loss: Tensor) -> None:
+        copied = torch.empty((), dtype=loss.dtype, pin_memory=True)
+        copied.copy_(loss.detach(), non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        self._sent.append((learner.batches_done, copied, arrived))
+        self._look(learner, wait=False)
+
+    def _look(self, learner: Learner, *, wait: bool) -> None:
+        while self._sent and (wait or self._sent[0][2].query()):
+            batch, copied, arrived = self._sent.popleft()
+            if wait:
+                arrived.synchronize()
+            if not math.isfinite(value := copied.item()):
+                self._sent.clear()
+                raise _error(value, learner, batch)
+
+
+def _error(value: float, learner: Learner, batch: int) -> NonFiniteLossError:
+    rates = ", ".join(f"{rate:g}" for rate in learner.current_rates())
+    causes = [f"a learning rate that is too high (now {rates})", "nan or very large values in the data",
+              "a loss that divides by zero or takes the log of it"]
+    return NonFiniteLossError(
+        f"the training loss became {value:g} in epoch {learner.epoch}, batch {batch}; the run was stopped. "
+        f"Usual causes: {'; '.join(causes)}",
+        try_="a tenth of the learning rate, or learn.dls.one_batch() to look for nan; then build the learner anew",
+    )
