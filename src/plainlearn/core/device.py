@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
 from plainlearn.core.errors import ArgumentError
@@ -45,7 +47,9 @@ def _asked_device(use: str | torch.device) -> torch.device:
         ) from error
     if asked.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        index = asked.index if asked.index is not None else torch.cuda.current_device() if count else 0
+        index = cast("int | None", asked.index)
+        if index is None:
+            index = torch.cuda.current_device() if count else 0
         if index >= count:
             raise ArgumentError(
                 f"device {use} is not here: torch finds {count} CUDA devices", try_="use=None"

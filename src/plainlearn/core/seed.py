@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError
 
 __all__ = ["preserve_random_state", "random_state", "set_random_state", "set_seed"]
@@ -23,65 +24,72 @@ def set_seed(seed: int, reproducible: bool = False) -> None:
     them, and warns where it has none; that can be slower, and lasts until the process ends.
     """
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise ArgumentTypeError(f"seed is {seed!r}; expected a whole number", try_="set_seed(42)")
+        raise ArgumentTypeError(f"seed is {describe(seed)}; expected a whole number", try_="set_seed(42)")
     seed = int(seed)
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # numpy takes no more
-    torch.manual_seed(seed % 2**63)  # every device's
+    np.random.seed(seed % 2**32)  # numpy takes 32 bits, torch 64
+    torch.manual_seed(seed % 2**64)
     if reproducible:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def random_state() -> dict[str, Any]:
-    """The state of all generators, as plain data: a tree of dicts and lists of numbers, strings and None,
-    with torch's states as uint8 tensors. No pickle is needed to keep it.
+    """The state of all generators as plain data, to be kept without pickle.
+
+    A tree of dicts and lists whose leaves are numbers, strings, None, and, under "torch", "cuda"
+    and "mps", uint8 tensors. Of a CUDA that has not been used yet, nothing is kept.
     """
     version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    state: dict[str, Any] = {
+    kind, keys, position, has_gauss, cached_gauss = np.random.get_state(legacy=True)
+    return {
         "python": {"version": version, "words": list(words), "gauss": gauss},
         "numpy": {
             "kind": str(kind),
             "keys": np.asarray(keys).tolist(),
             "position": int(position),
             "has_gauss": int(has_gauss),
-            "cached_gauss": float(cached),
+            "cached_gauss": float(cached_gauss),
         },
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
-    return state
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
     """Put all generators back to a state from `random_state`.
 
-    States of devices that this machine lacks are passed over: nothing here can draw from them.
+    The states of devices that this machine lacks are passed over: nothing here draws from them.
     Raises `DataError` if a part is missing.
     """
     missing = {"python", "numpy", "torch", "cuda", "mps"} - set(state)
     if missing:
-        raise DataError(
-            f"the random state lacks {', '.join(sorted(missing))}; it holds {', '.join(state) or 'nothing'}"
-        )
-    python, numpy = state["python"], state["numpy"]
+        found = ", ".join(map(str, state)) or "nothing"
+        raise DataError(f"the random state lacks {', '.join(sorted(missing))}; it holds {found}")
+    python, legacy = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["words"]), python["gauss"]))
-    keys = np.asarray(numpy["keys"], dtype=np.uint32)
-    np.random.set_state((numpy["kind"], keys, numpy["position"], numpy["has_gauss"], numpy["cached_gauss"]))
-    torch.set_rng_state(state["torch"])
+    keys = np.asarray(legacy["keys"], dtype=np.uint32)
+    np.random.set_state(
+        (legacy["kind"], keys, legacy["position"], legacy["has_gauss"], legacy["cached_gauss"])
+    )
+    torch.set_rng_state(_as_bytes(state["torch"]))
     if torch.cuda.is_available():
         for index, one in enumerate(state["cuda"][: torch.cuda.device_count()]):
-            torch.cuda.set_rng_state(one, index)
+            torch.cuda.set_rng_state(_as_bytes(one), index)
     if state["mps"] is not None and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state["mps"])
+        torch.mps.set_rng_state(_as_bytes(state["mps"]))
+
+
+def _as_bytes(state: Any) -> torch.Tensor:
+    """A generator's state as torch wants it, though it went through a file of another kind or device."""
+    return torch.as_tensor(state, dtype=torch.uint8, device="cpu")
 
 
 @contextmanager
-def preserve_random_state() -> Iterator[None]:
-    """What is drawn inside leaves no trace: the generators go on as if it had not been."""
+def preserve_random_state() -> Generator[None]:
+    """What is drawn inside leaves no trace: afterwards the generators go on as if it had not been."""
     before = random_state()
     try:
         yield

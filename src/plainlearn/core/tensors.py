@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError
 
 __all__ = [
     "Inf",
@@ -43,11 +44,15 @@ CPU: Final = torch.device("cpu")
 
 
 def tensor(
-    *x: Any, dtype: torch.dtype | None = None, device: Any = None, requires_grad: bool = False
+    *x: Any,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of a number, of several, or of a list, array, image or Series: a copy, unless it is one.
 
-    Without `dtype`, double precision becomes single, Python's whole numbers are int64, images are uint8.
+    Without `dtype`, double precision becomes torch's default, float32; Python's whole numbers are
+    int64; images are uint8, (H, W) or (H, W, C). Items that are tensors or arrays are stacked.
     Raises `ShapeError` for rows of unequal length, `ArgumentTypeError` for what is no number.
 
     >>> tensor(1, 2, 3), tensor(np.array([0.5]))
@@ -58,47 +63,78 @@ def tensor(
     source: Any = x[0] if len(x) == 1 else list(x)
     made = _to_tensor(source, dtype)
     if dtype is None and made.dtype is torch.float64:
-        made = made.float()
+        dtype = torch.get_default_dtype()
     made = made.to(device=device, dtype=dtype)
-    return made.requires_grad_() if requires_grad else made
+    if not requires_grad:
+        return made
+    return (made.detach().clone() if made is source else made).requires_grad_()
 
 
 def _to_tensor(source: Any, dtype: torch.dtype | None) -> Tensor:
     if isinstance(source, Tensor):
         return source
-    if isinstance(source, bool | int | float | complex):
-        return torch.tensor(source, dtype=dtype)
-    if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):
+    if _has_array(source):
         return _array_to_tensor(np.array(source))
-    if isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable):
-        raise ArgumentTypeError(f"a tensor cannot be made of {_short(source)}; expected numbers")
-    rows = list(cast("Iterable[Any]", source))
-    if rows and any(hasattr(row, "__array__") or hasattr(row, "__array_interface__") for row in rows):
-        parts = [_to_tensor(row, dtype) for row in rows]
-        shapes = {tuple(part.shape) for part in parts}
-        if len(shapes) > 1:
-            raise ShapeError(f"items of shapes {sorted(shapes)} cannot be one tensor; expected one shape")
-        return torch.stack(parts)
+    if isinstance(source, Iterable) and not isinstance(source, str | bytes | Mapping):
+        source = [_to_list(row) for row in cast("Iterable[Any]", source)]
+        if any(isinstance(row, Tensor) or _has_array(row) for row in source):
+            return _stack(source, dtype)
     try:
-        return torch.tensor([list(row) if _is_rows(row) else row for row in rows], dtype=dtype)
+        return torch.tensor(source, dtype=dtype)
     except (ValueError, TypeError, RuntimeError) as error:
-        kind = ShapeError if isinstance(error, ValueError) else ArgumentTypeError
-        raise kind(f"a tensor cannot be made of {_short(rows)}: {error}") from error
+        raise _why_no_tensor(source, error) from error
 
 
-def _is_rows(row: Any) -> bool:
-    return isinstance(row, Iterable) and not isinstance(row, str | bytes | Mapping)
+def _has_array(value: Any) -> bool:
+    """Arrays, Series and PIL images say so themselves; a plain number of numpy's does too."""
+    return hasattr(value, "__array__") or hasattr(value, "__array_interface__")
 
 
-# torch has these whole-number kinds in name, but adds, compares and sorts next to nothing in them.
+def _to_list(row: Any) -> Any:
+    """A row that torch can read: a range or generator, which it cannot, becomes a list."""
+    if (
+        isinstance(row, list | tuple | str | bytes | Mapping)
+        or _has_array(row)
+        or not isinstance(row, Iterable)
+    ):
+        return cast("Any", row)
+    return list(cast("Iterable[Any]", row))
+
+
+def _stack(rows: list[Any], dtype: torch.dtype | None) -> Tensor:
+    if not any(getattr(row, "ndim", 1) or isinstance(row, Tensor) for row in rows):
+        return _array_to_tensor(np.array(rows))  # numpy's numbers, all at once
+    parts = [_to_tensor(row, dtype) for row in rows]
+    shapes = sorted({tuple(part.shape) for part in parts})
+    if len(shapes) > 1:
+        raise ShapeError(
+            f"items of shapes {', '.join(map(str, shapes))} do not make one tensor; expected one shape"
+        )
+    return torch.stack(parts)
+
+
+# torch has these whole numbers in name, but can hardly compute with them.
 _WIDER: Final[dict[str, str]] = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 
 
 def _array_to_tensor(array: NDArray[Any]) -> Tensor:
+    if array.dtype.kind == "O":  # a table's mixed columns come so, though all may be numbers
+        array = np.array(array.tolist())
     if array.dtype.kind not in "biufc":
         raise ArgumentTypeError(f"a tensor cannot be made of values of kind {array.dtype}; expected numbers")
+    if array.dtype.kind == "u" and array.size and int(array.max()) >= 2**63:
+        raise ArgumentError(f"{array.max()} does not fit in a tensor of int64")
     native = array.dtype.newbyteorder("=")
     return torch.from_numpy(array.astype(_WIDER.get(native.name, native), copy=False))
+
+
+def _why_no_tensor(source: Any, error: Exception) -> ArgumentTypeError | ArgumentError | ShapeError:
+    for leaf in _leaves(source):
+        if not isinstance(leaf, int | float | complex):
+            return ArgumentTypeError(f"a tensor cannot be made of {describe(leaf)}; expected numbers")
+    if isinstance(error, RuntimeError):
+        return ArgumentError(f"a tensor cannot be made of {describe(source)}: {error}")
+    return ShapeError(f"{describe(source)} has rows of unequal length; expected as many numbers in each")
 
 
 # ---- nests
@@ -110,7 +146,7 @@ def map_nest(f: Callable[[Any], Any], x: Any) -> Any:
     >>> map_nest(lambda leaf: leaf * 2, {"a": [1, 2], "b": (3,)})
     {'a': [2, 4], 'b': (6,)}
     """
-    if isinstance(x, tuple | list):
+    if isinstance(x, tuple | list) and not isinstance(x, PackedSequence):
         items = cast("tuple[Any, ...] | list[Any]", x)
         new = [map_nest(f, item) for item in items]
         if all(a is b for a, b in zip(new, items, strict=True)):
@@ -123,20 +159,16 @@ def map_nest(f: Callable[[Any], Any], x: Any) -> Any:
             return old
         if type(old) is dict:
             return changed
-        other = cast(
-            "MutableMapping[Any, Any]", copy.copy(old)
-        )  # keeps a defaultdict's factory, an order, a name
+        other = cast("MutableMapping[Any, Any]", copy.copy(old))  # keeps what else it is: a default, a name
         other.update(changed)
         return other
     return f(x)
 
 
 def _rebuild(old: tuple[Any, ...] | list[Any], new: list[Any]) -> Any:
-    if type(old) is tuple:
-        return tuple(new)
+    if type(old) is list:
+        return new
     if isinstance(old, list):
-        if type(old) is list:
-            return new
         other = copy.copy(old)
         other[:] = new
         return other
@@ -145,13 +177,22 @@ def _rebuild(old: tuple[Any, ...] | list[Any], new: list[Any]) -> Any:
 
 
 def to_device(x: Nest, device: torch.device | str, non_blocking: bool = False) -> Nest:
-    """The nest `x` with its tensors on `device`; `x` itself if they are there already."""
+    """The nest `x` with its tensors on `device`; `x` itself if they are there already.
+
+    `non_blocking` lets the program go on while tensors from pinned memory travel to a GPU.
+    """
+    if type(x) is tuple:  # a batch that is in place already, at every step of a run: half a microsecond
+        for item in cast("tuple[Any, ...]", x):
+            if not isinstance(item, Tensor) or item.device != device:
+                break
+        else:
+            return cast("Nest", x)
 
     def move(leaf: Any) -> Any:
-        return leaf.to(device, non_blocking=non_blocking) if isinstance(leaf, Tensor) else leaf
+        if isinstance(leaf, Tensor | PackedSequence):
+            return cast("Tensor", leaf).to(device=device, non_blocking=non_blocking)
+        return leaf
 
-    if isinstance(x, PackedSequence):
-        return cast("Nest", x.to(device))
     return map_nest(move, x)
 
 
@@ -177,7 +218,7 @@ def _leaf_to_np(leaf: Any) -> Any:
     if not isinstance(leaf, Tensor):
         return leaf
     values = leaf.detach().cpu()
-    if values.dtype is torch.bfloat16:
+    if values.dtype is torch.bfloat16:  # which numpy does not know
         values = values.float()
     return values.resolve_conj().resolve_neg().numpy()
 
@@ -185,26 +226,29 @@ def _leaf_to_np(leaf: Any) -> Any:
 def find_batch_size(batch: Any) -> int:
     """How many samples a batch holds: the length of its first tensor or array.
 
-    A batch without any, such as one of names, holds as many as its first column.
+    A batch of names only holds as many as its first tuple or list of them.
     Raises `DataError` if there is nothing to count.
 
-    >>> find_batch_size((torch.zeros(4, 3), torch.zeros(4)))
-    4
+    >>> find_batch_size((torch.zeros(4, 3), torch.zeros(4))), find_batch_size(("a", "b", "c"))
+    (4, 3)
     """
     for leaf in _leaves(batch):
         if isinstance(leaf, Tensor | np.ndarray) and cast("Tensor", leaf).ndim:
-            return int(cast("Tensor", leaf).shape[0])
-    column: Any = batch
-    while isinstance(column, tuple | list | Mapping) and column:
-        inner: Any = next(iter(column.values() if isinstance(column, Mapping) else column))
-        if not isinstance(inner, tuple | list | Mapping):
-            if isinstance(column, Mapping):
-                break
-            return len(cast("list[Any]", column))
-        column = inner
-    raise DataError(
-        f"the size of a batch cannot be told from {_short(batch)}; expected tensors of one length"
-    )
+            return len(cast("Tensor", leaf))
+    size = _count_names(batch)
+    if size is None:
+        raise DataError(f"there is no telling how many samples are in {describe(batch)}; expected tensors")
+    return size
+
+
+def _count_names(nest: Any) -> int | None:
+    if isinstance(nest, Mapping):
+        nest = list(cast("Mapping[Any, Any]", nest).values())
+        return _count_names(nest[0]) if nest else None
+    if not isinstance(nest, tuple | list) or not nest:
+        return None
+    items = cast("list[Any]", nest)
+    return len(items) if isinstance(items[0], str | bytes) else _count_names(items[0])
 
 
 def _leaves(x: Any) -> Iterator[Any]:
@@ -239,7 +283,7 @@ def params(module: nn.Module) -> list[nn.Parameter]:
     return list(module.parameters())
 
 
-def noop(x: T = None, *args: Any, **kwargs: Any) -> T:
+def noop(x: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Do nothing: `x`, whatever else is given."""
     return x
 
@@ -271,8 +315,3 @@ class _Inf:
 
 
 Inf: Final = _Inf()
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= 80 else shown[:77] + '...'}"
