@@ -1,0 +1,322 @@
+"""Where each output pixel looks in the input: 3×3 maps that compose, invert, and move points and boxes.
+
+Coordinates run from −1 to +1 between the *outer edges* of a picture, x to the right and y down, whatever
+its size: pixel i of n has its centre at (2i + 1)/n − 1. A map takes output coordinates to input coordinates,
+so that `image |> A |> B |> C` is the image read at A·B·C·u: maps multiply in the order of the transforms.
+
+Maps are numpy arrays (N, 3, 3) of float64, one a picture, on the CPU: drawing and composing them costs
+microseconds, autocast and default devices cannot touch them, and only N×9 numbers ever travel to a GPU.
+What a parameter is (one number, or N of them) is up to the caller; the result's N follows.
+
+Nothing here knows of pixels' values; `sampling.py` reads those.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from plainlearn.core.errors import ArgumentError, ShapeError
+
+Maps = npt.NDArray[np.float64]
+FitMethod = Literal["crop", "pad", "squish"]
+
+_CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # clockwise from the top left
+_FAR = 1e-9  # homogeneous weights below this count as behind the horizon
+
+
+def identity(count: int = 1) -> Maps:
+    """`count` maps that change nothing, shape (count, 3, 3)."""
+    return np.broadcast_to(np.eye(3), (count, 3, 3)).copy()
+
+
+def flip(horizontal: npt.ArrayLike = True, vertical: npt.ArrayLike = False) -> Maps:
+    """Mirror left and right, top and bottom, or both; each argument one truth value or N of them."""
+    x = np.where(np.asarray(horizontal, dtype=bool), -1.0, 1.0)
+    y = np.where(np.asarray(vertical, dtype=bool), -1.0, 1.0)
+    return _build([[x, 0, 0], [0, y, 0], [0, 0, 1]])
+
+
+def dihedral(symmetry: npt.ArrayLike) -> Maps:
+    """One of the eight symmetries of the square: bit 1 mirrors x, bit 2 mirrors y, bit 4 then swaps x and y.
+
+    On a picture that is not square the swap (4 to 7) also squeezes, unless the output swaps its sides too.
+    """
+    k = np.asarray(symmetry)
+    if k.dtype.kind not in "iu" or (k < 0).any() or (k > 7).any():
+        raise ArgumentError(f"symmetry is {symmetry}; expected whole numbers from 0 to 7", try_="dihedral(3)")
+    mirror = flip(k & 1, k & 2)
+    swap = np.asarray(k & 4, dtype=bool)
+    straight, crossed = np.where(swap, 0.0, 1.0), np.where(swap, 1.0, 0.0)
+    return mirror @ _build([[straight, crossed, 0], [crossed, straight, 0], [0, 0, 1]])
+
+
+def rotate(degrees: npt.ArrayLike, aspect: npt.ArrayLike = 1.0) -> Maps:
+    """Turn the picture clockwise by `degrees`; circles stay circles when `aspect` is width / height.
+
+    >>> turned = rotate(90) @ np.array([1.0, 0.0, 1.0])  # what was on top is now on the right
+    >>> turned.round(6).tolist()
+    [[0.0, -1.0, 1.0]]
+    """
+    angle, ratio = np.radians(np.asarray(degrees, dtype=np.float64)), _positive("aspect", aspect)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return _build([[cos, sin / ratio, 0], [-sin * ratio, cos, 0], [0, 0, 1]])
+
+
+def zoom(scale: npt.ArrayLike, x: npt.ArrayLike = 0.5, y: npt.ArrayLike = 0.5) -> Maps:
+    """Magnify by `scale` (2 shows half of each side); (x, y) in 0..1 place what is shown, edge to edge."""
+    side = 1.0 / _positive("scale", scale)
+    return _window(side, side, x, y)
+
+
+def crop(left: npt.ArrayLike, top: npt.ArrayLike, width: npt.ArrayLike, height: npt.ArrayLike) -> Maps:
+    """Show only a box of the picture, given in fractions of its sides; beyond 0..1 it pads.
+
+    >>> corner = crop(0, 0, 0.5, 0.5) @ np.array([1.0, 1.0, 1.0])  # the output's last corner is the middle
+    >>> corner.tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    w, h = _positive("width", width), _positive("height", height)
+    x = 2 * np.asarray(left, dtype=np.float64) + w - 1
+    y = 2 * np.asarray(top, dtype=np.float64) + h - 1
+    return _build([[w, 0, x], [0, h, y], [0, 0, 1]])
+
+
+def fit(
+    input_size: npt.ArrayLike,
+    output_size: npt.ArrayLike,
+    method: FitMethod = "crop",
+    *,
+    x: npt.ArrayLike = 0.5,
+    y: npt.ArrayLike = 0.5,
+) -> Maps:
+    """Bring pictures of (height, width) `input_size` into the shape of `output_size`.
+
+    "crop" fills the output and cuts what is over, "pad" shows all and leaves a margin, "squish" changes the
+    proportions. (x, y) in 0..1 say where the cut or the padded picture sits: 0 left or top, 0.5 the middle.
+    Sizes may be one pair or N pairs; only their proportions matter.
+
+    >>> wide = fit((100, 200), (50, 50)) @ np.array([1.0, 0.0, 1.0])  # cut halfway to the right edge
+    >>> wide.tolist()
+    [[0.5, 0.0, 1.0]]
+    """
+    before, after = _positive("input_size", input_size), _positive("output_size", output_size)
+    for name, sizes in (("input_size", before), ("output_size", after)):
+        if sizes.shape[-1:] != (2,):
+            raise ArgumentError(
+                f"{name} has shape {sizes.shape}; expected (height, width)", try_=f"{name}=(460, 460)"
+            )
+    # The share of the input's width that the output would span, the heights being equal.
+    wider = (after[..., 1] / after[..., 0]) * (before[..., 0] / before[..., 1])
+    if method == "squish":
+        return _window(np.ones_like(wider), np.ones_like(wider), x, y)
+    if method == "crop":
+        return _window(np.minimum(wider, 1), np.minimum(1 / wider, 1), x, y)
+    if method == "pad":
+        return _window(np.maximum(wider, 1), np.maximum(1 / wider, 1), x, y)
+    raise ArgumentError(f"method is {method!r}; expected 'crop', 'pad' or 'squish'", try_="method='crop'")
+
+
+def warp(horizontal: npt.ArrayLike = 0.0, vertical: npt.ArrayLike = 0.0) -> Maps:
+    """Tilt the picture, as if seen from one side or from above or below.
+
+    Each is how far the picture's corners move, in units of half its side; ±0.2 is strong and natural.
+    `horizontal` > 0 brings the left edge nearer (it grows) and the right one farther; `vertical` > 0 the
+    same for top and bottom. Raises `ArgumentError` when the sum reaches 1, which folds the picture; well
+    before that ask `crosses_horizon`.
+    """
+    h, v = np.broadcast_arrays(np.asarray(horizontal, np.float64), np.asarray(vertical, np.float64))
+    outward = np.array([[1.0], [1.0], [-1.0], [-1.0]]), np.array([[1.0], [-1.0], [-1.0], [1.0]])
+    along = np.stack([v[..., None], h[..., None]], -1)  # x moves with the vertical tilt, y with the other
+    moved = _CORNERS * (1 + along * np.concatenate(outward, -1))
+    return inverse(quad(moved))
+
+
+def quad(corners: npt.ArrayLike) -> Maps:
+    """The map that spreads the output over four points of the input, given clockwise from the top left.
+
+    `corners` is (4, 2) or (N, 4, 2). Raises `ArgumentError` where they do not form a convex quadrilateral,
+    since then the horizon or a fold would be in view.
+
+    Source: Heckbert 1989, Fundamentals of Texture Mapping and Image Warping, section 2.2.3.
+    """
+    points = np.asarray(corners, dtype=np.float64)
+    if points.shape[-2:] != (4, 2) or points.ndim not in (2, 3):
+        raise ShapeError(f"corners have shape {points.shape}; expected (4, 2) or (N, 4, 2)")
+    points = points.reshape(-1, 4, 2)
+    edges = np.roll(points, -1, axis=1) - points
+    turns = _cross(edges, np.roll(edges, -1, axis=1))
+    convex = (turns > _FAR).all(axis=1) | (turns < -_FAR).all(axis=1)
+    if not convex.all():
+        first = int(np.flatnonzero(~convex)[0])
+        raise ArgumentError(
+            f"corners {points[first].tolist()} of map {first} do not form a convex quadrilateral",
+            try_="smaller moves of the corners",
+        )
+    p0, p1, p2, p3 = (points[:, i] for i in range(4))
+    # With both output coordinates s, t in 0..1: x = (a s + b t + c)/(g s + h t + 1).
+    d1, d2, d3 = p1 - p2, p3 - p2, p0 - p1 + p2 - p3
+    det = _cross(d1, d2)
+    g, h = _cross(d3, d2) / det, _cross(d1, d3) / det
+    a, b = p1 - p0 + g[:, None] * p1, p3 - p0 + h[:, None] * p3
+    square = _build([[a[:, 0], b[:, 0], p0[:, 0]], [a[:, 1], b[:, 1], p0[:, 1]], [g, h, 1]])
+    halves = np.array([[0.5, 0, 0.5], [0, 0.5, 0.5], [0, 0, 1]])  # −1..1 to 0..1
+    return square @ halves
+
+
+def compose(first: Maps, *others: Maps) -> Maps:
+    """One map for several transforms, in the order in which they act; N and 1 may be mixed."""
+    for maps in (first, *others):
+        check_maps(maps)
+    product = first
+    for maps in others:
+        if maps.shape[0] != product.shape[0] and 1 not in (maps.shape[0], product.shape[0]):
+            raise ShapeError(
+                f"cannot compose {product.shape[0]} maps with {maps.shape[0]}; expected equal counts"
+            )
+        product = product @ maps
+    return product
+
+
+def inverse(maps: Maps) -> Maps:
+    """Maps from input to output coordinates, by the adjugate: exact, and no solver needed.
+
+    Their third row is positive wherever the input is in view. Raises `ArgumentError` for a map that
+    squeezes the picture onto a line.
+    """
+    check_maps(maps)
+    rows = [maps[:, i] for i in range(3)]
+    adjugate = np.stack(
+        [np.cross(rows[1], rows[2]), np.cross(rows[2], rows[0]), np.cross(rows[0], rows[1])], -1
+    )
+    det = (rows[0] * adjugate[:, :, 0]).sum(-1)
+    scale = np.linalg.norm(maps, axis=(1, 2)) ** 3
+    flat = ~(np.abs(det) > 1e-12 * scale)
+    if flat.any():
+        raise ArgumentError(
+            f"map {int(np.flatnonzero(flat)[0])} squeezes the picture onto a line; it has no inverse"
+        )
+    return adjugate / (det * np.sign(maps[:, 2, 2]))[:, None, None]
+
+
+def crosses_horizon(maps: Maps, nearest: float = 0.1) -> npt.NDArray[np.bool_]:
+    """Which of N maps stretch some part of the output without bound; the drawer of a warp draws again.
+
+    True where the denominator falls, anywhere in the output, to `nearest` of its value in the middle.
+    """
+    check_maps(maps)
+    middle = maps[:, 2, 2]
+    lowest = middle * 1.0 - np.sign(middle) * (np.abs(maps[:, 2, 0]) + np.abs(maps[:, 2, 1]))
+    return ~(lowest * np.sign(middle) > nearest * np.abs(middle))
+
+
+def map_points(maps: Maps, points: Tensor) -> Tensor:
+    """Where points of the input appear in the output: (N, K, 2) as (x, y), −1..1, by the exact inverse.
+
+    Points that are out of view come back outside −1..1. Keeps the dtype and the device, without a sync.
+
+    >>> map_points(flip(), torch.tensor([[[-0.5, 0.25]]])).tolist()
+    [[[0.5, 0.25]]]
+    """
+    if points.ndim != 3 or points.shape[-1] != 2 or not points.is_floating_point():
+        raise ShapeError(
+            f"points are {points.dtype} of shape {tuple(points.shape)}; expected floats (N, K, 2)"
+        )
+    x, y, weight = _project(maps, points)
+    return torch.stack([x / weight, y / weight], dim=-1).to(points.dtype)
+
+
+def map_boxes(maps: Maps, boxes: Tensor, *, min_visible: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Where boxes of the input appear in the output, clipped to it: (N, K, 4) as (x0, y0, x1, y1), −1..1.
+
+    A box follows its four corners and becomes the upright box around them. Returns the boxes and which of
+    them to keep, (N, K) of bool: those with some area left, and at least `min_visible` of what it was
+    before clipping. Boxes that are gone, or had no area (padding), come back as zeros.
+    """
+    if boxes.ndim != 3 or boxes.shape[-1] != 4 or not boxes.is_floating_point():
+        raise ShapeError(f"boxes are {boxes.dtype} of shape {tuple(boxes.shape)}; expected floats (N, K, 4)")
+    corners = boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(len(boxes), -1, 2)
+    x, y, weight = (each.reshape(*boxes.shape[:2], 4) for each in _project(maps, corners))
+    # A strong warp can leave a corner behind the horizon, where dividing would wrap it round: cut there.
+    following = [1, 2, 3, 0]
+    share = (weight - _FAR) / (weight - weight[..., following])
+    cut = (weight > _FAR) != (weight[..., following] > _FAR)
+    seen = torch.cat([weight > _FAR, cut], -1)
+    x, y = (torch.cat([e / weight, (e + share * (e[..., following] - e)) / _FAR], -1) for e in (x, y))
+    low = torch.stack([e.masked_fill(~seen, torch.inf).amin(-1) for e in (x, y)], -1)
+    high = torch.stack([e.masked_fill(~seen, -torch.inf).amax(-1) for e in (x, y)], -1)
+    inside_low, inside_high = low.clamp(-1, 1), high.clamp(-1, 1)
+    before, after = (high - low).prod(-1), (inside_high - inside_low).prod(-1)
+    solid = (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
+    keep = solid & ((inside_high - inside_low) > 0).all(-1) & (after >= min_visible * before)
+    clipped = torch.cat([inside_low, inside_high], -1).masked_fill(~keep[..., None], 0.0)
+    return clipped.to(boxes.dtype), keep
+
+
+def to_pixels(maps: Maps, input_size: npt.ArrayLike, output_size: npt.ArrayLike) -> Maps:
+    """The same maps from output pixel indices (column, row, 1) to input pixel coordinates; centres are whole.
+
+    Sizes are (height, width), one pair or N. The denominator is 1 at the output's middle.
+    """
+    check_maps(maps)
+    before, after = _positive("input_size", input_size), _positive("output_size", output_size)
+    (h, w), (oh, ow) = (before[..., 0], before[..., 1]), (after[..., 0], after[..., 1])
+    to_unit = _build([[2 / ow, 0, 1 / ow - 1], [0, 2 / oh, 1 / oh - 1], [0, 0, 1]])
+    to_index = _build([[w / 2, 0, (w - 1) / 2], [0, h / 2, (h - 1) / 2], [0, 0, 1]])
+    return to_index @ (maps / maps[:, 2:, 2:]) @ to_unit
+
+
+def check_maps(maps: Maps) -> None:
+    """Raise `ShapeError` or `ArgumentError` unless `maps` is a finite (N, 3, 3) that can be used."""
+    if maps.ndim != 3 or maps.shape[1:] != (3, 3):
+        raise ShapeError(f"maps have shape {maps.shape}; expected (N, 3, 3)", try_="maps[None]")
+    usable = np.isfinite(maps).all(axis=(1, 2)) & (maps[:, 2, 2] != 0)
+    if not usable.all():
+        first = int(np.flatnonzero(~usable)[0])
+        raise ArgumentError(
+            f"map {first} is {maps[first].tolist()}; expected finite numbers and a middle before the horizon"
+        )
+
+
+def _project(maps: Maps, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Numerators and weight of (N, K, 2) points under the inverse; elementwise, out of autocast's reach."""
+    back = inverse(maps)
+    if len(back) not in (1, len(points)):
+        raise ShapeError(
+            f"{len(points)} rows of points or boxes for {len(back)} maps; expected one row a map"
+        )
+    exact = torch.float32 if points.device.type == "mps" else torch.float64
+    m = torch.from_numpy(back).to(exact).to(points.device, non_blocking=True)[:, None]
+    x, y = points[..., 0].to(exact), points[..., 1].to(exact)
+    p, q, r = (m[..., i, 0] * x + m[..., i, 1] * y + m[..., i, 2] for i in range(3))
+    return p, q, r
+
+
+def _window(width: npt.ArrayLike, height: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike) -> Maps:
+    w, h = np.asarray(width, np.float64), np.asarray(height, np.float64)
+    across = (2 * np.asarray(x, np.float64) - 1) * (1 - w)
+    down = (2 * np.asarray(y, np.float64) - 1) * (1 - h)
+    return _build([[w, 0, across], [0, h, down], [0, 0, 1]])
+
+
+def _build(rows: list[list[npt.ArrayLike]]) -> Maps:
+    """(N, 3, 3) from nine entries, each a number or N numbers."""
+    entries = np.broadcast_arrays(*(np.asarray(entry, np.float64) for row in rows for entry in row))
+    if entries[0].ndim > 1:
+        raise ShapeError(f"parameters have shape {entries[0].shape}; expected one number, or (N,)")
+    return np.stack([np.atleast_1d(entry) for entry in entries], axis=-1).reshape(-1, 3, 3)
+
+
+def _cross(a: Maps, b: Maps) -> Maps:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def _positive(name: str, value: npt.ArrayLike) -> Maps:
+    array = np.asarray(value, dtype=np.float64)
+    if not (np.isfinite(array) & (array > 0)).all():
+        raise ArgumentError(f"{name} is {value}; expected positive numbers")
+    return array
