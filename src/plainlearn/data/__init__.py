@@ -1,1 +1,50 @@
 """From files, lists and tensors to batches. It knows nothing of models or training."""
+
+from plainlearn.data.block import DataBlock
+from plainlearn.data.block_loaders import BlockLoaders
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+from plainlearn.data.collate import collate
+from plainlearn.data.columns import TensorRows
+from plainlearn.data.dataset import BlockDataset, Datasets
+from plainlearn.data.items import get_files, get_image_files
+from plainlearn.data.label import ColReader, FuncLabeller, RegexLabeller, parent_label, using_attr
+from plainlearn.data.loader import DataLoader
+from plainlearn.data.loaders import DataLoaders
+from plainlearn.data.split import (
+    ColSplitter,
+    FuncSplitter,
+    GrandparentSplitter,
+    GroupSplitter,
+    IndexSplitter,
+    RandomSplitter,
+    TrainTestSplitter,
+)
+
+__all__ = [
+    "Block",
+    "BlockDataset",
+    "BlockLoaders",
+    "CategoryBlock",
+    "ColReader",
+    "ColSplitter",
+    "DataBlock",
+    "DataLoader",
+    "DataLoaders",
+    "Datasets",
+    "FuncLabeller",
+    "FuncSplitter",
+    "GrandparentSplitter",
+    "GroupSplitter",
+    "IndexSplitter",
+    "MultiCategoryBlock",
+    "RandomSplitter",
+    "RegexLabeller",
+    "RegressionBlock",
+    "TensorRows",
+    "TrainTestSplitter",
+    "collate",
+    "get_files",
+    "get_image_files",
+    "parent_label",
+    "using_attr",
+]

@@ -1,0 +1,121 @@
+"""The data block: how a source becomes items, sides, and samples, written down once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.lists import L
+from plainlearn.data.block_loaders import BlockLoaders
+from plainlearn.data.blocks import Block, made
+from plainlearn.data.dataset import Datasets, Getter, reader
+from plainlearn.data.split import RandomSplitter, Splitter
+
+
+class DataBlock:
+    """A recipe: blocks in order, inputs first, and how to find, split and label the items.
+
+    `get_items(source)` gives the items (default: the source itself), `splitter(items)` the two
+    sides (default: a random fifth for validation). `get_x` and `get_y` give the value of each input and each
+    target of an item: one function, a column's name, or a list of them; the default is the
+    item itself. `n_inp` is how many blocks are inputs (default: all but the last).
+
+    >>> numbers = DataBlock(splitter=lambda items: ([0, 1], [2]))
+    >>> numbers.datasets([10, 20, 30]).train[1]
+    (20, 20)
+    """
+
+    def __init__(
+        self,
+        blocks: Any = None,
+        get_items: Callable[[Any], Any] | None = None,
+        splitter: Splitter | None = None,
+        get_x: Any = None,
+        get_y: Any = None,
+        getters: Sequence[Any] | None = None,
+        n_inp: int | None = None,
+    ) -> None:
+        given = (
+            (Block, Block) if blocks is None else blocks if isinstance(blocks, (tuple, list)) else (blocks,)
+        )
+        self.blocks: tuple[Block, ...] = tuple(made(block) for block in given)
+        self.get_items, self.splitter = get_items, splitter or RandomSplitter()
+        self.n_inp = max(1, len(self.blocks) - 1) if n_inp is None else n_inp
+        if not 1 <= self.n_inp <= len(self.blocks):
+            raise ArgumentError(f"n_inp is {n_inp}; expected 1 to {len(self.blocks)}, the number of blocks")
+        self.getters = self._getters(get_x, get_y, getters)
+
+    def _getters(self, get_x: Any, get_y: Any, getters: Sequence[Any] | None) -> tuple[Getter, ...]:
+        inputs, targets = self.n_inp, len(self.blocks) - self.n_inp
+        if getters is not None:
+            if get_x is not None or get_y is not None:
+                raise ArgumentError(
+                    "getters says how to read every block; get_x or get_y beside it would be ignored"
+                )
+            if len(getters) != len(self.blocks):
+                raise ArgumentError(
+                    f"there are {len(self.blocks)} blocks and {len(getters)} getters; expected one each"
+                )
+            return tuple(reader(getter) for getter in getters)
+        return (*_for_each("get_x", get_x, inputs), *_for_each("get_y", get_y, targets))
+
+    def datasets(self, source: Any) -> Datasets:
+        """Training and validation datasets of `source`. Raises `DataError` for a source without items."""
+        items, splits = self._split(source)
+        return Datasets.from_items(items, self.blocks, self.getters, splits, n_inp=self.n_inp)
+
+    def _split(self, source: Any) -> tuple[Any, tuple[Sequence[int], Sequence[int]]]:
+        found = source if self.get_items is None else self.get_items(source)
+        items = found if hasattr(found, "iloc") else L(found)
+        if len(items) == 0:
+            how = (
+                "" if self.get_items is None else f" by {getattr(self.get_items, '__name__', self.get_items)}"
+            )
+            raise DataError(
+                f"no items were found{how} in {source!r}", try_="looking at the folder with path.ls()"
+            )
+        train, valid = self.splitter(items)
+        if not len(train):
+            raise DataError(f"training is empty: all {len(items)} items went to validation")
+        return items, (train, valid)
+
+    def dataloaders(
+        self,
+        source: Any,
+        path: str | Path | None = None,
+        bs: int = 64,
+        val_bs: int | None = None,
+        num_workers: int | None = None,
+        device: torch.device | str | None = None,
+        shuffle: bool = True,
+        drop_last: bool | None = None,
+        seed: int | None = None,
+    ) -> BlockLoaders:
+        """Loaders of `source`: training shuffled, validation in order, both of `bs` items a batch.
+
+        `num_workers` threads read files (default: one for each core, at most 8). `drop_last` drops
+        the short last training batch; by default it does unless it is the only one.
+        """
+        where = path if path is not None else source if isinstance(source, (str, Path)) else "."
+        return BlockLoaders(
+            self.datasets(source), bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
+            path=where, shuffle=shuffle, drop_last=drop_last, seed=seed,
+        )  # fmt: skip
+
+
+def _same(item: Any) -> Any:
+    return item
+
+
+def _for_each(name: str, getter: Any, count: int) -> list[Getter]:
+    if getter is None:
+        return [_same] * count
+    if not isinstance(getter, (list, tuple)):
+        return [reader(getter)] * count
+    if len(getter) != count:
+        raise ArgumentError(f"{name} has {len(getter)} getters for {count} blocks; expected one each")
+    return [reader(one) for one in getter]

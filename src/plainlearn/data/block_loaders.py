@@ -1,0 +1,171 @@
+"""Loaders made from blocks: they know what their batches mean, so they can show, count and decode them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from plainlearn.core.device import default_device
+from plainlearn.core.errors import ArgumentError
+from plainlearn.core.lists import L
+from plainlearn.core.tensors import first, to_cpu
+from plainlearn.data.blocks import Block
+from plainlearn.data.dataset import BlockDataset, Datasets
+from plainlearn.data.loader import DataLoader
+from plainlearn.data.loaders import DataLoaders
+
+BatchTransform = Callable[[Any, np.random.Generator], Any]
+
+
+class ToModel:
+    """The end of a batch's way: each block's own step, after the batch transforms of this side."""
+
+    def __init__(self, blocks: Sequence[Block], transforms: Sequence[BatchTransform] = ()) -> None:
+        self.blocks, self.transforms = tuple(blocks), tuple(transforms)
+
+    def __call__(self, batch: Sequence[Any], rng: np.random.Generator) -> tuple[Any, ...]:
+        ready = tuple(block.to_model(field) for block, field in zip(self.blocks, batch, strict=False))
+        for transform in self.transforms:
+            ready = transform(ready, rng)
+        return ready
+
+    def decode(self, batch: Sequence[Any]) -> tuple[Any, ...]:
+        """Back to what the blocks decode, transform by transform."""
+        for transform in reversed(self.transforms):
+            batch = getattr(transform, "decode", lambda same: same)(batch)
+        return tuple(block.from_model(field) for block, field in zip(self.blocks, batch, strict=False))
+
+
+class BlockLoaders(DataLoaders):
+    """Training and validation loaders over `Datasets`; everything about what a value means is asked of its block."""
+
+    def __init__(
+        self,
+        datasets: Datasets,
+        *,
+        bs: int = 64,
+        val_bs: int | None = None,
+        num_workers: int | None = None,
+        device: torch.device | str | None = None,
+        path: str | Path = ".",
+        seed: int | None = None,
+        shuffle: bool = True,
+        drop_last: bool | None = None,
+        batch_tfms: tuple[Sequence[BatchTransform], Sequence[BatchTransform]] = ((), ()),
+    ) -> None:
+        device = default_device() if device is None else torch.device(device)
+        blocks = datasets.train.blocks
+        # The last short batch is dropped so that batch norm never sees a few stray items, but
+        # a set smaller than one batch is one batch, not none.
+        dropped = len(datasets.train) >= bs if drop_last is None else drop_last
+        workers = _default_workers() if num_workers is None else num_workers
+
+        def loader(dataset: BlockDataset, side: int, **settings: Any) -> DataLoader:
+            after = ToModel(blocks, batch_tfms[side])
+            return DataLoader(dataset, num_workers=workers, device=device, after_batch=after, **settings)
+
+        train = loader(datasets.train, 0, bs=bs, shuffle=shuffle, drop_last=dropped, seed=seed)
+        valid = loader(datasets.valid, 1, bs=val_bs or bs)
+        super().__init__(train, valid, path=path, n_inp=datasets.train.n_inp, device=device)
+        self.datasets = datasets
+        losses = [block.loss_func() for block in blocks[datasets.train.n_inp :]]
+        self.loss_func = losses[0] if len(losses) == 1 else None
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.datasets.train.blocks
+
+    @property
+    def vocab(self) -> L[Any] | L[L[Any]]:
+        """The labels of the target, in the order of the model's outputs."""
+        return self.datasets.vocab
+
+    @property
+    def c(self) -> int:
+        """How many outputs a model for these targets needs."""
+        known = [block.outputs for block in self.blocks[cast(int, self.n_inp) :]]
+        if not known or any(outputs is None for outputs in known):
+            raise ArgumentError(
+                "the targets do not say how many outputs they need", try_="n_out= when making the learner"
+            )
+        return sum(cast("list[int]", known))
+
+    def counts(self) -> dict[str, dict[Any, int]]:
+        """How often each class occurs, in training and in validation."""
+        return {"train": self.datasets.train.counts(), "valid": self.datasets.valid.counts()}
+
+    def decode(self, batch: Sequence[Any], side: int = 0) -> tuple[Any, ...]:
+        """A batch as it was before `to_model` and the batch transforms."""
+        return cast(ToModel, self.loaders[side].after_batch).decode(batch)
+
+    def decoded_samples(self, batch: Sequence[Any], side: int = 0, max_n: int = 9) -> list[tuple[Any, ...]]:
+        """The first `max_n` samples of a batch as people read them."""
+        fields = [to_cpu(field)[:max_n] for field in self.decode(batch, side)]
+        return [
+            tuple(block.decode(value) for block, value in zip(self.blocks, sample, strict=False))
+            for sample in zip(*fields, strict=True)
+        ]
+
+    def show_batch(
+        self,
+        b: Sequence[Any] | None = None,
+        max_n: int = 9,
+        nrows: int | None = None,
+        ncols: int | None = None,
+        figsize: tuple[float, float] | None = None,
+        unique: bool = False,
+        ds_idx: int = 0,
+    ) -> None:
+        """A grid of samples as the model gets them, undone for the eye. `unique=True` draws one item again and again."""
+        batch = (
+            self._repeated(max_n, ds_idx) if unique else b if b is not None else first(self.loaders[ds_idx])
+        )
+        if batch is None:
+            raise ArgumentError("the loader gave no batch to show")
+        show_samples(self.blocks, self.decoded_samples(batch, ds_idx, max_n), nrows, ncols, figsize)
+
+    def _repeated(self, count: int, side: int) -> Any:
+        """One item, drawn `count` times: what is random in its way can be seen."""
+        loader = cast(DataLoader, self.loaders[side])
+        rng = np.random.default_rng()
+        items = [loader.dataset.draw(0, rng) for _ in range(count)]
+        batch: Any = loader.collate_fn(items)
+        return cast(ToModel, loader.after_batch)(batch, rng)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.datasets}, bs={self.train.bs}, on {self.device})"
+
+
+def show_samples(
+    blocks: Sequence[Block],
+    samples: Sequence[Sequence[Any]],
+    nrows: int | None = None,
+    ncols: int | None = None,
+    figsize: tuple[float, float] | None = None,
+    titles: Sequence[str] | None = None,
+) -> None:
+    """Draw each sample in a picture of its own: what can be drawn is drawn, the rest is its title."""
+    from plainlearn.core.figures import subplots
+
+    count = len(samples)
+    columns = ncols or (math.ceil(count / nrows) if nrows else min(count, math.ceil(math.sqrt(count))))
+    rows = nrows or math.ceil(count / columns)
+    _, axes = subplots(rows, columns, figsize=figsize)
+    for number, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if number >= count:
+            continue
+        texts = [block.show(thing, ax) for block, thing in zip(blocks, samples[number], strict=False)]
+        ax.set_title(titles[number] if titles is not None else "\n".join(text for text in texts if text))
+
+
+def _default_workers() -> int:
+    import os
+
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, available)

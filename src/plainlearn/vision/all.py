@@ -1,0 +1,175 @@
+"""The course's face: `from plainlearn.vision.all import *` gives the names that its notebooks use, and no more.
+
+These are the library's own objects and, where the course uses them without an import of its
+own, those of torch, numpy, pandas, matplotlib and Python.
+"""
+
+import math
+import os
+import random
+import re
+import string
+from functools import partial
+from time import sleep
+from types import SimpleNamespace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from numpy import array
+from PIL import Image
+from torch import Tensor, nn
+
+from plainlearn.core.device import default_device
+from plainlearn.core.figures import plot_function, show_image, show_images, subplots
+from plainlearn.core.lists import L
+from plainlearn.core.paths import Path
+from plainlearn.core.seed import set_seed
+from plainlearn.core.tensors import Inf, first, noop, params, tensor, to_cpu, to_device, to_np
+from plainlearn.data import (
+    Block,
+    CategoryBlock,
+    ColReader,
+    ColSplitter,
+    DataBlock,
+    DataLoader,
+    DataLoaders,
+    Datasets,
+    FuncLabeller,
+    FuncSplitter,
+    GrandparentSplitter,
+    GroupSplitter,
+    IndexSplitter,
+    MultiCategoryBlock,
+    RandomSplitter,
+    RegexLabeller,
+    RegressionBlock,
+    TensorRows,
+    TrainTestSplitter,
+    get_files,
+    get_image_files,
+    parent_label,
+    using_attr,
+)
+from plainlearn.data.download import untar_data
+from plainlearn.data.urls import URLs
+from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, L1LossFlat, MSELossFlat
+from plainlearn.metrics import accuracy, accuracy_multi, error_rate, mae, mse, rmse, top_k_accuracy
+from plainlearn.optim import SGD, Adam, RMSProp, combine_scheds, combined_cos
+from plainlearn.train import Callback, Learner, Recorder
+from plainlearn.vision.blocks import ImageBlock
+from plainlearn.vision.image import load_image, verify_images
+from plainlearn.vision.learner import cnn_learner, vision_learner
+from plainlearn.vision.loaders import ImageDataLoaders
+from plainlearn.vision.models import (
+    AdaptiveConcatPool2d,
+    Flatten,
+    create_body,
+    create_head,
+    create_vision_model,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+)
+
+__all__ = [
+    "Adam",
+    "AdaptiveConcatPool2d",
+    "BCEWithLogitsLossFlat",
+    "Block",
+    "Callback",
+    "CategoryBlock",
+    "ColReader",
+    "ColSplitter",
+    "CrossEntropyLossFlat",
+    "DataBlock",
+    "DataLoader",
+    "DataLoaders",
+    "Datasets",
+    "F",
+    "Flatten",
+    "FuncLabeller",
+    "FuncSplitter",
+    "GrandparentSplitter",
+    "GroupSplitter",
+    "Image",
+    "ImageBlock",
+    "ImageDataLoaders",
+    "IndexSplitter",
+    "Inf",
+    "L",
+    "L1LossFlat",
+    "Learner",
+    "MSELossFlat",
+    "MultiCategoryBlock",
+    "Path",
+    "RMSProp",
+    "RandomSplitter",
+    "Recorder",
+    "RegexLabeller",
+    "RegressionBlock",
+    "SGD",
+    "SimpleNamespace",
+    "Tensor",
+    "TensorRows",
+    "TrainTestSplitter",
+    "URLs",
+    "accuracy",
+    "accuracy_multi",
+    "array",
+    "cnn_learner",
+    "combine_scheds",
+    "combined_cos",
+    "create_body",
+    "create_head",
+    "create_vision_model",
+    "default_device",
+    "error_rate",
+    "first",
+    "get_files",
+    "get_image_files",
+    "load_image",
+    "mae",
+    "math",
+    "matplotlib",
+    "mse",
+    "nn",
+    "noop",
+    "np",
+    "os",
+    "params",
+    "parent_label",
+    "partial",
+    "pd",
+    "plot_function",
+    "plt",
+    "random",
+    "re",
+    "resnet101",
+    "resnet152",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "rmse",
+    "set_seed",
+    "show_image",
+    "show_images",
+    "sleep",
+    "string",
+    "subplots",
+    "tensor",
+    "to_cpu",
+    "to_device",
+    "to_np",
+    "top_k_accuracy",
+    "torch",
+    "untar_data",
+    "using_attr",
+    "verify_images",
+    "vision_learner",
+]

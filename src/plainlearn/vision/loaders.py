@@ -1,0 +1,275 @@
+"""Image loaders in one line, for the usual ways in which people keep labelled images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from plainlearn.core.errors import DataError, MissingFileError
+from plainlearn.core.lists import L
+from plainlearn.core.paths import Path
+from plainlearn.data.block import DataBlock
+from plainlearn.data.block_loaders import BlockLoaders
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+from plainlearn.data.items import get_image_files
+from plainlearn.data.label import RegexLabeller, parent_label, using_attr
+from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splitter
+from plainlearn.vision.blocks import ImageBlock, missing_files
+
+AnyPath = str | os.PathLike[str]
+
+
+class ImageDataLoaders(BlockLoaders):
+    """Loaders of labelled images. Each way of keeping labels is a class method; all give `BlockLoaders`.
+
+    Further arguments (`bs`, `num_workers`, `device`, `shuffle`, `seed` of the order) go to
+    `DataBlock.dataloaders`.
+    """
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: AnyPath,
+        train: str = "train",
+        valid: str = "valid",
+        valid_pct: float | None = None,
+        seed: int | None = None,
+        vocab: Sequence[Any] | None = None,
+        img_block: Block | None = None,
+        **kwargs: Any,
+    ) -> BlockLoaders:
+        """Images in folders named after their class, below `train` and `valid`, or split at random by `valid_pct`.
+
+        Raises `MissingFileError` or `DataError` for a folder that is missing, empty, without
+        `train`, or with fewer than two classes.
+        """
+        root = Path(path)
+        if valid_pct is None:
+            items = _files_of_sides(root, train, valid)
+            splitter: Splitter = GrandparentSplitter(train, valid)
+        else:
+            items = _files(root)
+            splitter = RandomSplitter(valid_pct, seed)
+        block = DataBlock(
+            blocks=(img_block or ImageBlock(), CategoryBlock(vocab)), splitter=splitter, get_y=parent_label
+        )
+        return _two_classes(
+            block.dataloaders(items, path=root, **kwargs), f"{root} (classes are folder names)"
+        )
+
+    @classmethod
+    def from_path_func(
+        cls,
+        path: AnyPath,
+        fnames: Sequence[AnyPath],
+        label_func: Callable[[Path], Any],
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        img_block: Block | None = None,
+        **kwargs: Any,
+    ) -> BlockLoaders:
+        """The files `fnames`, labelled by `label_func(path)`."""
+        if not len(fnames):
+            raise DataError(
+                f"fnames is empty; expected image files of {path}", try_="fnames=get_image_files(path)"
+            )
+        block = DataBlock(
+            blocks=(img_block or ImageBlock(), CategoryBlock()),
+            splitter=RandomSplitter(valid_pct, seed),
+            get_y=label_func,
+        )
+        return _two_classes(
+            block.dataloaders([Path(name) for name in fnames], path=path, **kwargs), "label_func"
+        )
+
+    @classmethod
+    def from_name_func(
+        cls, path: AnyPath, fnames: Sequence[AnyPath], label_func: Callable[[str], Any], **kwargs: Any
+    ) -> BlockLoaders:
+        """The files `fnames`, labelled by `label_func(name)` of each file's name."""
+        return cls.from_path_func(path, fnames, using_attr(label_func, "name"), **kwargs)
+
+    @classmethod
+    def from_path_re(cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Any) -> BlockLoaders:
+        """The files `fnames`, labelled by the first group of the pattern in each path (with `/` between folders)."""
+        return cls.from_path_func(path, fnames, lambda file: RegexLabeller(pat)(file.as_posix()), **kwargs)
+
+    @classmethod
+    def from_name_re(cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Any) -> BlockLoaders:
+        """The files `fnames`, labelled by the first group of the pattern in each file's name."""
+        return cls.from_name_func(path, fnames, RegexLabeller(pat), **kwargs)
+
+    @classmethod
+    def from_lists(
+        cls,
+        path: AnyPath,
+        fnames: Sequence[AnyPath],
+        labels: Sequence[Any],
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        y_block: Block | type[Block] | None = None,
+        img_block: Block | None = None,
+        **kwargs: Any,
+    ) -> BlockLoaders:
+        """Files and their labels, side by side."""
+        if len(fnames) != len(labels):
+            raise DataError(
+                f"there are {len(fnames)} file names and {len(labels)} labels; expected one label each"
+            )
+        pairs = [(Path(path) / name, label) for name, label in zip(fnames, labels, strict=True)]
+        _refuse_missing([file for file, _ in pairs], "fnames")
+        block = DataBlock(
+            blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
+            splitter=RandomSplitter(valid_pct, seed),
+            get_x=_first,
+            get_y=_second,
+        )
+        return block.dataloaders(pairs, path=path, **kwargs)
+
+    @classmethod
+    def from_df(
+        cls,
+        df: Any,
+        path: AnyPath = ".",
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        fn_col: int | str = 0,
+        folder: str = "",
+        suff: str = "",
+        label_col: int | str = 1,
+        label_delim: str | None = None,
+        y_block: Block | type[Block] | None = None,
+        valid_col: int | str | None = None,
+        img_block: Block | None = None,
+        **kwargs: Any,
+    ) -> BlockLoaders:
+        """A table with a column of file names, below `path/folder`, and one of labels.
+
+        `label_delim` splits a text into several labels; `valid_col` marks the rows for validation.
+        """
+        if len(df) == 0:
+            raise DataError("the table has no rows; expected a file name and a label in each")
+        names, labels = _column(df, fn_col, "fn_col"), _column(df, label_col, "label_col")
+        base = Path(path) / folder
+        files = [base / f"{name}{suff}" for name in names]
+        _refuse_missing(files, f"the column {fn_col!r}")
+        if label_delim is not None:
+            labels = [[part for part in str(label).split(label_delim) if part] for label in labels]
+        pairs = L(list(zip(files, labels, strict=True)))
+        if valid_col is None:
+            splitter: Splitter = RandomSplitter(valid_pct, seed)
+        else:
+            sides = ColSplitter(valid_col)(df)
+            splitter = lambda _: sides  # noqa: E731 (the table is not among the items)
+        block = DataBlock(
+            blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
+            splitter=splitter,
+            get_x=_first,
+            get_y=_second,
+        )
+        return block.dataloaders(pairs, path=path, **kwargs)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: AnyPath,
+        csv_fname: AnyPath = "labels.csv",
+        header: int | None = 0,
+        delimiter: str | None = None,
+        quoting: int = 0,
+        **kwargs: Any,
+    ) -> BlockLoaders:
+        """The CSV file `path/csv_fname`, read as text, then as `from_df`."""
+        import pandas as pd
+
+        file = Path(path) / csv_fname
+        if not file.is_file():
+            raise MissingFileError(f"the label file {file} is not there", try_="csv_fname= with its name")
+        # Labels stay what they are: `007` is not 7, and `NA` is a name.
+        df = pd.read_csv(
+            file, header=header, sep=delimiter or ",", quoting=quoting, dtype=str, keep_default_na=False
+        )  # pyright: ignore
+        if df.shape[1] < 2:
+            raise DataError(
+                f"{file} has one column, {df.columns[0]!r}; expected file names and labels",
+                try_="delimiter=';'",
+            )
+        return cls.from_df(df, path, **kwargs)
+
+
+def _files(root: Path) -> L[Path]:
+    items = get_image_files(root)
+    if not items:
+        raise DataError(
+            f"{root} holds no image files, in itself or below", try_="path.ls() to see what is there"
+        )
+    return items
+
+
+def _files_of_sides(root: Path, train: str, valid: str) -> L[Path]:
+    """The files below both folders. What lies beside them is not looked at."""
+    if not root.is_dir():
+        return _files(root)  # which says what is wrong with the path
+    for side in (train, valid):
+        if not (root / side).is_dir():
+            below = sorted(
+                entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+            )
+            found = ", ".join(below[:8]) or "no folders"
+            raise MissingFileError(
+                f"{root} has no folder {side!r} (found: {found})",
+                try_=f"valid_pct=0.2 for a random split, or {'train' if side == train else 'valid'}= with its name",
+            )
+    sides = [get_image_files(root / side) for side in (train, valid)]
+    for side, items in zip((train, valid), sides, strict=True):
+        if not items:
+            raise DataError(f"{root / side} holds no image files", try_="path.ls() to see what is there")
+    loose = [item for item, side in [(i, s) for s, items in zip((train, valid), sides, strict=True) for i in items]
+             if item.parent == root / side]  # fmt: skip
+    if loose:
+        raise DataError(
+            f"{len(loose)} images lie in {loose[0].parent} itself, not in the folder of a class; the first is {loose[0].name}"
+        )
+    return L([*sides[0], *sides[1]])
+
+
+def _two_classes(dls: BlockLoaders, source: str) -> BlockLoaders:
+    if len(dls.vocab) < 2:
+        raise DataError(
+            f"there is one class, {dls.vocab[0]!r}, in {source}; a classifier needs two or more to tell apart"
+        )
+    return dls
+
+
+def _refuse_missing(files: Sequence[Path], source: str) -> None:
+    missing = missing_files(list(files))
+    if missing:
+        raise MissingFileError(
+            f"{len(missing)} of {len(files)} images that {source} names are not there; the first is {missing[0]}",
+            try_="folder= and suff= (such as '.jpg') to say where the names point",
+        )
+
+
+def _column(df: Any, column: int | str, name: str) -> list[Any]:
+    if isinstance(column, str) and column not in df.columns:
+        raise DataError(f"{name} is {column!r}; the table's columns are {', '.join(map(str, df.columns))}")
+    if isinstance(column, int) and not -len(df.columns) <= column < len(df.columns):
+        raise DataError(f"{name} is {column}; the table has {len(df.columns)} columns")
+    return list(df[column] if isinstance(column, str) else df.iloc[:, column])
+
+
+def _block_for(labels: Sequence[Any]) -> Block:
+    """The block that such labels imply: lists, numbers with a fraction, or classes."""
+    head = labels[0]
+    if isinstance(head, (list, tuple, L)):
+        return MultiCategoryBlock()
+    return RegressionBlock() if isinstance(head, float) else CategoryBlock()
+
+
+def _first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def _second(pair: tuple[Any, Any]) -> Any:
+    return pair[1]
