@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from plainlearn.core.tensors import to_np
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_function", "show_image", "show_images", "subplots"]
 
 CHANNELS: Final = (1, 3, 4)  # grey, colour, colour with alpha
-PIXELS_PER_INCH: Final = 32
 
 
 def subplots(
@@ -61,21 +61,10 @@ def show_image(
     Colours outside their range, 0..1 or 0..255, are stretched into it. `ctx` is another name for `ax`;
     `kwargs` go to matplotlib's `imshow`. Raises `ShapeError` if it is no image.
     """
-    import matplotlib.pyplot as plt
-
     if ax is not None and ctx is not None and ax is not ctx:
-        raise ArgumentError("both ax and ctx are given; they are two names for one thing", try_="ax=ax")
-    ax = ax if ax is not None else ctx
+        raise ArgumentError("ax and ctx are two names for one thing, and both are given", try_="ax=ax")
     pixels = _to_pixels(im)
-    if ax is None:
-        height, width = pixels.shape[:2]
-        inches = max(1.0, min(5.0, max(height, width) / PIXELS_PER_INCH))
-        shape = (inches * width / max(height, width), inches * height / max(height, width))
-        _, ax = plt.subplots(figsize=figsize or (max(1.0, shape[0]), max(1.0, shape[1])))
-    elif figsize is not None:
-        raise ArgumentError(
-            "figsize is given together with ax, whose figure has a size", try_="leaving one out"
-        )
+    ax = _find_axes(ax if ax is not None else ctx, figsize, pixels.shape)
     ax.imshow(pixels, cmap=cmap, **kwargs)
     if title is not None:
         ax.set_title(str(title))
@@ -95,7 +84,7 @@ def show_images(
     """Draw images in a grid, row by row, and return the axes. Raises `ArgumentError` if they do not fit."""
     images = list(ims)
     if not images:
-        raise ArgumentError("there are no images to show")
+        raise ArgumentError("there are no images to show; expected 1 or more")
     if ncols is None:
         ncols = math.ceil(len(images) / max(nrows, 1))
     if len(images) > nrows * ncols:
@@ -104,10 +93,10 @@ def show_images(
     if len(names) != len(images):
         raise ArgumentError(f"{len(names)} titles for {len(images)} images; expected as many")
     _, axes = subplots(nrows, ncols, figsize=figsize, imsize=imsize, suptitle=suptitle)
-    for ax in axes.flat[len(images) :]:
-        ax.axis("off")
     for im, name, ax in zip(images, names, axes.flat, strict=False):
         show_image(im, ax, title=name)
+    for ax in axes.flat[len(images) :]:
+        ax.axis("off")
     return axes
 
 
@@ -125,16 +114,33 @@ def plot_function(
 
     x = torch.linspace(min, max, 100)
     y = np.asarray(to_np(f(x)))
-    if y.shape != (100,):
-        raise ShapeError(f"f returned shape {y.shape} for x of shape (100,); expected one y for each x")
+    if y.shape != x.shape:
+        raise ShapeError(f"f gave {y.shape} for x of {tuple(x.shape)}; expected one y for each x")
     _, ax = plt.subplots(figsize=figsize)
     ax.plot(to_np(x), y)
-    if tx is not None:
-        ax.set_xlabel(tx)
-    if ty is not None:
-        ax.set_ylabel(ty)
-    if title is not None:
-        ax.set_title(title)
+    ax.set_xlabel(tx or "")
+    ax.set_ylabel(ty or "")
+    ax.set_title(title or "")
+    return ax
+
+
+def _find_axes(ax: Any, figsize: tuple[float, float] | None, shape: tuple[int, ...]) -> Axes:
+    """The axes that were given, or those of a new figure, of a size that suits an image of `shape`."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        # An inch for 32 pixels, within 1 to 5: a digit is a thumbnail, a photo fits the page.
+        longest = max(shape[:2])
+        inches = min(max(longest / 32, 1.0), 5.0)
+        height, width = (max(inches * side / longest, 1.0) for side in shape[:2])
+        return plt.subplots(figsize=figsize or (width, height))[1]
+    if not hasattr(ax, "imshow"):
+        hint = "ax=axes[0]" if isinstance(ax, np.ndarray) else ""
+        raise ArgumentTypeError(f"ax is {describe(ax)}; expected one matplotlib Axes", try_=hint)
+    if figsize is not None:
+        raise ArgumentError(
+            "figsize is given with ax, whose figure has a size already", try_="subplots(figsize=...)"
+        )
     return ax
 
 
@@ -144,56 +150,49 @@ def plot_function(
 def _to_pixels(im: Any) -> NDArray[Any]:
     """(H, W) of any numbers, or (H, W, 3 or 4) of uint8 or of floats in 0..1."""
     values = _to_array(im)
+    shape = values.shape
     if values.dtype.kind not in "biuf":
-        raise ArgumentTypeError(f"an image of {values.dtype}; expected numbers")
+        raise ArgumentTypeError(f"an image is {describe(im)}, of {values.dtype}; expected numbers")
     if values.ndim == 3:
-        values = _channels_last(values, first=isinstance(im, torch.Tensor))
-    if values.ndim != 2 and values.ndim != 3:
-        hint = "show_images(batch)" if values.ndim == 4 else "reshape(28, 28)" if values.size == 784 else ""
-        raise ShapeError(
-            f"an image of shape {values.shape}; expected (H, W), (C, H, W) or (H, W, C)", try_=hint
-        )
-    if 0 in values.shape:
-        raise ShapeError(f"an image of shape {values.shape} has no pixels")
-    if values.dtype.kind == "b":
-        values = values.astype(np.uint8) * (255 if values.ndim == 3 else 1)
-    elif values.dtype == np.float16:
-        values = values.astype(np.float32)
-    return _to_colours(values) if values.ndim == 3 else np.ma.masked_invalid(values)
+        values = _channels_last(values, tensor=isinstance(im, torch.Tensor))
+    if values.ndim not in (2, 3):
+        hint = "show_images(batch)" if len(shape) == 4 else "im.reshape(28, 28)" if shape == (784,) else ""
+        raise ShapeError(f"an image has shape {shape}; expected (H, W), (C, H, W) or (H, W, C)", try_=hint)
+    if values.size == 0:
+        raise ShapeError(f"an image has shape {shape}, and so no pixels")
+    if values.ndim == 3:
+        return _to_colours(values)
+    if values.dtype.kind in "iu":
+        return values
+    return np.ma.masked_invalid(values.astype(np.float64))  # nan and inf are left blank
 
 
 def _to_array(im: Any) -> NDArray[Any]:
-    if hasattr(im, "convert") and getattr(im, "mode", "RGB") in (
-        "P",
-        "PA",
-        "LA",
-        "La",
-        "CMYK",
-        "YCbCr",
-        "LAB",
-        "HSV",
-    ):
-        im = im.convert("RGBA" if im.mode in ("PA", "LA", "La") else "RGB")
+    if hasattr(im, "convert") and hasattr(im, "mode"):  # a PIL image
+        if im.mode in ("PA", "LA", "La", "RGBa") or "transparency" in im.info:
+            im = im.convert("RGBA")
+        elif im.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):  # their numbers are no colours yet
+            im = im.convert("RGB")
     return np.asarray(to_np(im))
 
 
-def _channels_last(values: NDArray[Any], *, first: bool) -> NDArray[Any]:
+def _channels_last(values: NDArray[Any], *, tensor: bool) -> NDArray[Any]:
     could_be_first, could_be_last = values.shape[0] in CHANNELS, values.shape[2] in CHANNELS
-    if could_be_first and (first or not could_be_last):
+    if could_be_first and (tensor or not could_be_last):
         values = values.transpose(1, 2, 0)
     elif not could_be_last:
-        raise ShapeError(f"an image of shape {values.shape}; expected 1, 3 or 4 channels, first or last")
+        raise ShapeError(f"an image has shape {values.shape}; expected 1, 3 or 4 channels, first or last")
     return values[..., 0] if values.shape[2] == 1 else values
 
 
 def _to_colours(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype == np.uint8:
         return values
-    finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
+    colours = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(colours.min()), float(colours.max())
     whole = values.dtype.kind in "iu"
-    if low >= 0 and high <= 255 and (whole or high >= 16):
-        finite = finite / 255  # a photo whose pixels were never divided
-    elif low < -0.1 or high > 1.1:  # nearer to 0..1 is overshoot: clipped, or one bright pixel dims the rest
-        finite = (finite - low) / (high - low)
-    return finite.clip(0, 1)
+    if low >= 0 and high <= 255 and high > (1 if whole else 16):
+        colours = colours / 255  # a photo whose pixels were never divided
+    elif low < -0.1 or high > 1.1:  # nearer is overshoot: cut off, as one bright pixel would dim the rest
+        colours = (colours - low) / max(high - low, 1e-9)
+    return colours.clip(0, 1)

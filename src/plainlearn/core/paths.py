@@ -6,7 +6,6 @@ It is a subclass. pathlib's own classes stay as they are.
 from __future__ import annotations
 
 import difflib
-import itertools
 import mimetypes
 import os
 import pathlib
@@ -33,6 +32,8 @@ class Path(_SystemPath):
     Path('data/train/3')
     """
 
+    __slots__ = ()
+
     BASE_PATH: ClassVar[str | os.PathLike[str] | None] = None
 
     def __repr__(self) -> str:
@@ -46,7 +47,7 @@ class Path(_SystemPath):
         file_type: str | None = None,
         file_exts: str | Iterable[str] | None = None,
     ) -> L[Path]:
-        """What the folder holds, in order of name, which is the same on every machine.
+        """What the folder holds, in order of name, so that it is the same on every machine.
 
         `n_max` limits how many. `file_type` keeps one kind, such as "image" or "text"; `file_exts`
         keeps one or several extensions, such as ".jpg", in upper or lower case; with both, what either keeps.
@@ -56,37 +57,43 @@ class Path(_SystemPath):
             raise ArgumentError(f"n_max is {n_max}; expected 0 or more, or None for all")
         if not self.is_dir():
             raise _no_folder(self)
-        children = sorted(self.iterdir())
+        children = sorted(self.iterdir(), key=lambda child: child.name)
         if file_type is not None or file_exts is not None:
-            ends = (*_endings(file_exts), *_endings_of_type(file_type))
-            children = [child for child in children if child.name.lower().endswith(ends)]
-        return L[Path](itertools.islice(children, n_max))
+            endings = (*_endings(file_exts), *_endings_of_type(file_type))
+            children = [child for child in children if child.name.lower().endswith(endings)]
+        return L(children[:n_max])
 
 
 def _endings(file_exts: str | Iterable[str] | None) -> tuple[str, ...]:
-    exts = () if file_exts is None else (file_exts,) if isinstance(file_exts, str) else tuple(file_exts)
-    return tuple("." + ext.lower().removeprefix(".") for ext in exts)
+    several = [] if file_exts is None else [file_exts] if isinstance(file_exts, str) else file_exts
+    return tuple("." + ext.lower().removeprefix(".") for ext in several)
 
 
 def _endings_of_type(file_type: str | None) -> tuple[str, ...]:
     if file_type is None:
         return ()
-    mimetypes.init()
-    found = tuple(ext for ext, kind in mimetypes.types_map.items() if kind.startswith(f"{file_type}/"))
-    if not found:
-        known = sorted({kind.partition("/")[0] for kind in mimetypes.types_map.values()})
-        raise ArgumentError(f"file_type {file_type!r} is not known; expected one of {', '.join(known)}")
-    return found
+    # Python's own tables, not the machine's: the official names, and usual ones, such as .webp before 3.13.
+    unofficial, official = mimetypes.MimeTypes().types_map
+    kinds = {ending: kind.partition("/")[0] for ending, kind in (unofficial | official).items()}
+    endings = tuple(ending for ending, kind in kinds.items() if kind == file_type)
+    if not endings:
+        raise ArgumentError(
+            f"file_type is {file_type!r}; expected one of {', '.join(sorted(set(kinds.values())))}",
+            try_=f"file_exts={file_type!r}",
+        )
+    return endings
 
 
 def _no_folder(path: pathlib.Path) -> MissingFileError | ArgumentError:
-    """The error for a path that is no folder: it names the nearest that is, and a likely name there."""
+    """The error for a path that is no folder: it names the nearest one, and what in it has a like name."""
     if path.exists():
-        return ArgumentError(f"{path} is a file; expected a folder", try_=f"ls() of {path.parent}")
-    above, hint = path.absolute(), ""
-    while not above.is_dir():
-        missing, above = above.name, above.parent
-        names = [child.name for child in above.iterdir()] if above.is_dir() else []
-        alike = difflib.get_close_matches(missing, names, n=1)
-        hint = str(above / alike[0]) if alike else ""
-    return MissingFileError(f"there is no folder {path}; the nearest that exists is {above}", try_=hint)
+        return ArgumentError(f"{path} is a file; expected a folder", try_=f"{path.parent}")
+    missing, nearest = path.name, path.absolute().parent
+    while not nearest.is_dir() and nearest != nearest.parent:
+        missing, nearest = nearest.name, nearest.parent
+    names = os.listdir(nearest) if os.access(nearest, os.R_OK) else []  # noqa: PTH208 (names are what is compared)
+    alike = difflib.get_close_matches(missing, names, n=1)
+    return MissingFileError(
+        f"there is no folder {path}; the nearest that exists is {nearest}",
+        try_=str(nearest / alike[0]) if alike else "",
+    )

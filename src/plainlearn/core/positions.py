@@ -36,6 +36,9 @@ def read_index(index: Any, size: int) -> Positions:
     >>> read_index([True, False, True], 3), read_index((2, -1), 3), read_index(1, 3)
     ([0, 2], [2, -1], 1)
     """
+    if type(index) is int:  # nearly always: no time for the questions below
+        _check(index, size)
+        return index
     if isinstance(index, slice):
         return cast("slice[Any, Any, Any]", index)
     if is_array(index):

@@ -32,7 +32,8 @@ def set_seed(seed: int, reproducible: bool = False) -> None:
     if reproducible:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
         torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Like `use_deterministic_algorithms(True, warn_only=True)`, which first imports the compiler, for 5 s.
+        torch.set_deterministic_debug_mode("warn")
 
 
 def random_state() -> dict[str, Any]:

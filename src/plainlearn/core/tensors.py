@@ -132,7 +132,9 @@ def _why_no_tensor(source: Any, error: Exception) -> ArgumentTypeError | Argumen
     for leaf in _leaves(source):
         if not isinstance(leaf, int | float | complex):
             return ArgumentTypeError(f"a tensor cannot be made of {describe(leaf)}; expected numbers")
-    if isinstance(error, RuntimeError):
+        if isinstance(leaf, int) and not -(2**63) <= leaf < 2**63:
+            return ArgumentError(f"{leaf} does not fit in a tensor of int64")
+    if isinstance(error, RuntimeError):  # such as a dtype that cannot hold the numbers
         return ArgumentError(f"a tensor cannot be made of {describe(source)}: {error}")
     return ShapeError(f"{describe(source)} has rows of unequal length; expected as many numbers in each")
 
