@@ -1,71 +1,85 @@
-"""Decoding a file's bytes: which decoder, how much memory it may take, and what counts as damage."""
+"""Decoding a file's bytes, whatever the format: to upright pixels, to labels, or to its size alone."""
 
 from __future__ import annotations
 
 import importlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.vision.headers import (
-    BadHeader,
-    Jpeg,
-    exif_orientation,
-    read_jpeg,
-    read_png,
-    read_tiff,
-    read_webp,
-)
-from plainlearn.vision.imagefile import kind_of, resembles, shown
-from plainlearn.vision.pixels import Mode, Pixels, Range, flatten, orient
+from plainlearn.core.errors import DataError
+from plainlearn.vision.headers import Jpeg, exif_orientation, read_jpeg, read_png, read_tiff, read_webp
+from plainlearn.vision.imagefile import kind_of, resembles
+from plainlearn.vision.jpeg import decode_jpeg, draft_size
+from plainlearn.vision.memory import MAX_MEMORY, check_memory, check_pillows_limit, decoding_cost
+from plainlearn.vision.pixels import Mode, Pixels, Range, as_labels, flatten, orient
 
-try:
-    import simplejpeg
-except ImportError:
-    simplejpeg = None  # Pillow decodes instead: a quarter slower, and blind to damage inside a JPEG
-
-__all__ = ["Naming", "Wish", "check_memory", "decode", "decoding_cost", "upright_size"]
+__all__ = ["Wish", "decode", "decode_labels", "upright_size"]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller wants of the image."""
+    """What the caller wants of the image; see `load_image`."""
 
-    mode: Mode
-    background: tuple[int, int, int]
-    draft_to: int | None
-    value_range: Range | None
-    max_memory: int
+    mode: Mode = "RGB"
+    background: tuple[int, int, int] = (255, 255, 255)
+    draft_to: int | None = None
+    value_range: Range | None = None
+    strict: bool = True
+    max_memory: int = MAX_MEMORY
+
+
+class _Opened(NamedTuple):
+    """A picture known to Pillow, not yet decoded. `depth`: bits a value has, where Pillow does not tell."""
+
+    im: Image.Image
+    orientation: int
+    depth: int = 0
+    white_is_zero: bool = False
 
 
 def decode(data: bytes, path: str, wish: Wish) -> Pixels:
-    with Naming(data, path):
-        kind = _known_kind(data, path)
-        if kind == "JPEG":
-            return _decode_jpeg(data, wish)
-        if kind == "TIFF":
-            return _decode_tiff(data, wish)
-        if kind == "PNG":
-            _, orientation, data = read_png(data)
-            im = _open(data, kind)
-        elif kind == "WEBP":
-            size, orientation = read_webp(data)
-            # Before it is opened: the decoder takes memory for the canvas at once.
-            check_memory(size, decoding_cost(kind, "RGBA", wish, orientation), wish)
-            im = _open(data, kind)
-        else:
-            im = _open(data, kind)
-            orientation = exif_orientation(im.info.get("exif") or b"")
-        check_memory(im.size, decoding_cost(kind, im.mode, wish, orientation), wish)
-        return orient(flatten(im, wish.mode, wish.background, wish.value_range), orientation)
+    """Upright pixels. Raises anything on bad bytes: call it within `Naming`, like all here."""
+    kind = _known_kind(data, path)
+    if kind == "JPEG":
+        header = read_jpeg(data)
+        grey = wish.mode == "L"
+        pixels = decode_jpeg(
+            data, header, grey=grey, draft_to=wish.draft_to, strict=wish.strict, max_memory=wish.max_memory
+        )
+        if pixels is not None:
+            return orient(pixels, header.orientation)
+        found = _open_jpeg(data, header, wish)
+    else:
+        found = _open(data, kind, wish)
+    im = found.im
+    wide = im.mode[0] in "IF"
+    value_range = (0.0, 4095.0) if wide and found.depth == 12 and not wish.value_range else wish.value_range
+    pixels = flatten(im, wish.mode, wish.background, value_range)
+    if wide and found.white_is_zero:
+        np.subtract(255, pixels, out=pixels)
+    return orient(pixels, found.orientation)
+
+
+def decode_labels(data: bytes, path: str, max_memory: int) -> NDArray[Any]:
+    """Upright numbers as stored, one a pixel."""
+    kind = _known_kind(data, path)
+    if kind == "JPEG":
+        raise DataError(
+            "it is a JPEG, which changes numbers when it is saved; expected a mask in PNG or another exact format",
+            try_="load_image(path, mode='L') > 127 in a function of yours, if it has two classes",
+        )
+    found = _open(data, kind, Wish(max_memory=max_memory))
+    return orient(as_labels(found.im), found.orientation)
 
 
 def upright_size(data: bytes, path: str) -> tuple[int, int]:
-    """(width, height) as seen, from the header alone; to be called within `Naming`."""
+    """(width, height) as seen, from the header alone."""
     kind = _known_kind(data, path)
     if kind == "JPEG":
         header = read_jpeg(data)
@@ -77,91 +91,46 @@ def upright_size(data: bytes, path: str) -> tuple[int, int]:
     elif kind == "WEBP":
         size, orientation = read_webp(data)
     else:
-        im = _open(data, kind)
+        im = _plugin(kind)(io.BytesIO(data))
         size, orientation = im.size, exif_orientation(im.info.get("exif") or b"")
     return size if orientation < 5 else (size[1], size[0])
 
 
-def _decode_tiff(data: bytes, wish: Wish) -> Pixels:
-    page = read_tiff(data)
-    im = _open(page.plain, "TIFF")
-    if page.signed and im.mode == "L":
-        raise DataError("its values are signed bytes, -128 to 127, which are no shades of grey")
-    wide = im.mode[0] in "IF"
-    value_range = (0.0, 4095.0) if wide and page.bits == 12 and not wish.value_range else wish.value_range
-    check_memory(page.size, decoding_cost("TIFF", im.mode, wish, page.orientation), wish)
-    pixels = flatten(im, wish.mode, wish.background, value_range)
-    if wide and page.white_is_zero:
-        np.subtract(255, pixels, out=pixels)
-    return orient(pixels, page.orientation)
+def _open(data: bytes, kind: str, wish: Wish) -> _Opened:
+    """What Pillow makes of the header, after our own look at it, and the check of its size."""
+    depth, white_is_zero, signed = 0, False, False
+    if kind == "PNG":
+        _, orientation, data = read_png(data)
+        im = _plugin(kind)(io.BytesIO(data))
+    elif kind == "TIFF":
+        _, orientation, depth, white_is_zero, signed, data = read_tiff(data)
+        im = _plugin(kind)(io.BytesIO(data))
+        if signed and im.mode == "L":
+            raise DataError("its values are signed bytes, -128 to 127, which are no shades of grey")
+    elif kind == "WEBP":
+        size, orientation = read_webp(data)
+        # Before it is opened: the decoder takes memory for the canvas at once.
+        check_memory(size, decoding_cost(kind, "RGBA", wish.mode == "L", orientation), wish.max_memory)
+        im = _plugin(kind)(io.BytesIO(data))
+    else:
+        im = _plugin(kind)(io.BytesIO(data))
+        orientation = exif_orientation(im.info.get("exif") or b"")
+    check_memory(im.size, decoding_cost(kind, im.mode, wish.mode == "L", orientation), wish.max_memory)
+    check_pillows_limit(kind, im.size)
+    return _Opened(im, orientation, depth, white_is_zero)
 
 
-def _decode_jpeg(data: bytes, wish: Wish) -> Pixels:
-    header = read_jpeg(data)
-    width, height = header.size
-    scale = _draft_scale(header.size, wish.draft_to)
-    small = (-(-width // scale), -(-height // scale))
-    cost = 3 if header.orientation == 1 else 6
-    if header.progressive:  # all coefficients are kept until the last scan, at full size
-        check_memory(header.size, 2 * header.channels + cost / scale**2, wish)
-    check_memory(small, cost, wish)
-    if simplejpeg is None or header.channels not in (1, 3) or header.bits != 8:
-        return _decode_jpeg_by_pillow(data, header, small, wish)
-    grey = header.channels == 1 or wish.mode == "L"
-    try:
-        pixels = _libjpeg(data, grey, small, scale)
-    except ValueError as error:
-        pixels = _second_try(data, grey, small, scale, str(error))
-        if pixels is None:
-            return _decode_jpeg_by_pillow(data, header, small, wish)
-    pixels = pixels[..., 0] if grey else pixels
-    if grey and wish.mode == "RGB":
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return orient(pixels, header.orientation)
-
-
-def _libjpeg(data: bytes, grey: bool, small: tuple[int, int], scale: int) -> Pixels:
-    """Decode, strictly: any complaint of libjpeg's is a ValueError."""
-    decode: Any = cast(Any, simplejpeg).decode_jpeg
-    return decode(data, "GRAY" if grey else "RGB", min_width=small[0], min_height=small[1], min_factor=scale)
-
-
-def _second_try(data: bytes, grey: bool, small: tuple[int, int], scale: int, complaint: str) -> Pixels | None:
-    """What to do when libjpeg complains: None if the pixels are whole all the same and Pillow may try.
-
-    A missing end marker is mended. When the data end before the picture does, libjpeg would fill up with
-    grey, and Pillow say nothing: that is refused. Other complaints are common in the wild (bytes between
-    segments, unusual markers) and leave a whole picture.
-    """
-    if "Premature end of JPEG file" in complaint:
-        try:
-            return _libjpeg(data + b"\xff\xd9", grey, small, scale)
-        except ValueError as error:
-            complaint = str(error)
-    if "premature end" in complaint.lower():
-        raise BadHeader("its picture breaks off: the data end before the last row") from None
-    return None
-
-
-def _decode_jpeg_by_pillow(data: bytes, header: Jpeg, small: tuple[int, int], wish: Wish) -> Pixels:
-    check_memory(small, 7 if header.orientation == 1 else 10, wish)
-    im = _open(header.plain(data), "JPEG")
+def _open_jpeg(data: bytes, header: Jpeg, wish: Wish) -> _Opened:
+    """Without its metadata, in which Pillow finds more to warn of than to use."""
+    small, _ = draft_size(header.size, wish.draft_to)
+    check_memory(small, decoding_cost("JPEG", "", wish.mode == "L", header.orientation), wish.max_memory)
+    im = _plugin("JPEG")(io.BytesIO(header.plain(data)))
     if small != header.size:
         im.draft(None, small)
-    return orient(flatten(im, wish.mode, wish.background, wish.value_range), header.orientation)
+    return _Opened(im, header.orientation)
 
 
-def _draft_scale(size: tuple[int, int], draft_to: int | None) -> int:
-    if draft_to is None:
-        return 1
-    if draft_to < 1:
-        raise ArgumentError(f"draft_to is {draft_to}; expected the side needed, in pixels, or None")
-    return next((scale for scale in (8, 4, 2) if min(size) >= _SPARE * draft_to * scale), 1)
-
-
-_SPARE: Final = 2  # how many times larger than needed a drafted JPEG must stay
-
-
+# Each format's own class is asked directly: `Image.open` warns, or fails, by a limit set for everyone.
 _PLUGINS: Final = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
     "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
@@ -182,16 +151,12 @@ _MISSING: Final = {
 }
 
 
-def _open(data: bytes, kind: str) -> Image.Image:
-    """The format's own class, asked directly: `Image.open` warns or fails by a limit set for everyone."""
+def _plugin(kind: str) -> Callable[[io.BytesIO], Image.Image]:
     module, name = _PLUGINS[kind]
     try:
-        opener = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise DataError(
-            f"it is {kind}, which is not read without more", try_=_MISSING.get(kind, "")
-        ) from error
-    return cast(Image.Image, opener(io.BytesIO(data)))
+        raise DataError(f"it is {kind}, which needs another library", try_=_MISSING.get(kind, "")) from error
 
 
 def _known_kind(data: bytes, path: str) -> str:
@@ -199,54 +164,3 @@ def _known_kind(data: bytes, path: str) -> str:
     if kind is None:
         raise DataError(f"it {resembles(data)}; expected an image", try_="to delete it, or fetch it again")
     return kind
-
-
-# Bytes a pixel that Pillow and a codec hold at most while they decode, and for the result; measured.
-_DECODED: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-_CODEC: Final = {"WEBP": 12, "AVIF": 10, "HEIF": 10, "JPEG2000": 24, "GIF": 4}
-
-
-def decoding_cost(kind: str, mode: str, wish: Wish, orientation: int) -> float:
-    result = (1 if wish.mode == "L" else 3) * (1 if orientation == 1 else 2)
-    return _DECODED.get(mode, 4) + _CODEC.get(kind, 0) + result
-
-
-def check_memory(size: tuple[int, int], cost: float, wish: Wish) -> None:
-    width, height = size
-    need = int(width * height * cost)
-    if need > wish.max_memory:
-        raise DataError(
-            f"its {width:,}×{height:,} pixels would take {need / 2**20:,.0f} MiB to open; the limit is"
-            f" {wish.max_memory / 2**20:,.0f} MiB",
-            try_=f"max_memory={-(-need // 10**8) * 10**8} if the machine has it, or make the image smaller",
-        )
-
-
-class Naming:
-    """Turns whatever goes wrong with a file into one `DataError` that names it, its size and its kind."""
-
-    __slots__ = ("data", "path")
-
-    def __init__(self, data: bytes, path: str) -> None:
-        self.data = data
-        self.path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, ArgumentError):
-            return
-        name = (
-            f"{shown(self.path)} ({len(self.data):,} bytes)"
-            if self.path
-            else f"an image of {len(self.data):,} bytes"
-        )
-        if isinstance(error, DataError):
-            raise DataError(f"{name} cannot be used: {error.what}", try_=error.try_) from error
-        form = kind_of(self.data, self.path)
-        what = (
-            f"{name} is a damaged {form}: {error}"
-            if isinstance(error, BadHeader)
-            else f"{name} cannot be decoded as {form}: {error}"
-        )
-        raise DataError(what, try_="to delete it, or fetch it again") from error

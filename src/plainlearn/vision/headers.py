@@ -35,7 +35,8 @@ class BadHeader(Exception):
 class Jpeg(NamedTuple):
     """A JPEG's header. `size` is (width, height) as stored, before the orientation is applied.
 
-    `notes` says where its EXIF, colour profile and other metadata lie, as (start, end).
+    `notes` says where its EXIF, colour profile and other metadata lie, as (start, end); `gaps`, whether
+    bytes that belong to nothing lie between the segments.
     """
 
     size: tuple[int, int]
@@ -44,6 +45,7 @@ class Jpeg(NamedTuple):
     progressive: bool
     orientation: int
     notes: tuple[tuple[int, int], ...]
+    gaps: bool
 
     def plain(self, data: bytes) -> bytes:
         """`data`, the file, without the metadata."""
@@ -56,10 +58,12 @@ def read_jpeg(data: bytes) -> Jpeg:
     frame = b""
     notes: list[tuple[int, int]] = []
     kind = orientation = 0
-    position = 2
+    position, gaps = 2, False
     try:
         while True:
-            position = data.index(b"\xff", position) + 1  # what lies between is skipped, as decoders do
+            start = data.index(b"\xff", position)  # what lies before is skipped, as decoders do
+            gaps |= start != position
+            position = start + 1
             while (marker := data[position]) == 0xFF:
                 position += 1
             position += 1
@@ -84,7 +88,9 @@ def read_jpeg(data: bytes) -> Jpeg:
     bits, height, width, channels = struct.unpack(">BHHB", frame)
     if not height or not width:
         raise BadHeader(f"its header says {width}×{height} pixels")
-    return Jpeg((width, height), channels, bits, kind in _PROGRESSIVE, orientation or UPRIGHT, tuple(notes))
+    return Jpeg(
+        (width, height), channels, bits, kind in _PROGRESSIVE, orientation or UPRIGHT, tuple(notes), gaps
+    )
 
 
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,68 +22,99 @@ from PIL import Image
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, MissingFileError
 from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
-from plainlearn.vision.decode import Naming, Wish, check_memory, decode, decoding_cost, upright_size
+from plainlearn.vision.decode import Wish, decode, decode_labels, upright_size
 from plainlearn.vision.headers import exif_orientation
-from plainlearn.vision.imagefile import read_file
-from plainlearn.vision.pixels import Mode, Pixels, Range, flatten, orient, scale_to_uint8
+from plainlearn.vision.imagefile import Naming, read_file
+from plainlearn.vision.memory import MAX_MEMORY, check_memory, decoding_cost
+from plainlearn.vision.pixels import Mode, Pixels, Range, as_labels, flatten, orient, scale_to_uint8
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MAX_MEMORY", "find_bad_images", "image_size", "load_image", "verify_image", "verify_images"]
+__all__ = [
+    "MAX_MEMORY",
+    "Source",
+    "find_bad_images",
+    "image_size",
+    "load_image",
+    "load_mask",
+    "verify_image",
+    "verify_images",
+]
 
-MAX_MEMORY: Final = 1 << 30
-"""Bytes that opening one image may take beyond what the program had: 1 GiB, room for 100 megapixels."""
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor"
 
 
 def load_image(
-    source: str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor,
+    source: Source,
     *,
     mode: Mode = "RGB",
     background: tuple[int, int, int] = (255, 255, 255),
     draft_to: int | None = None,
     value_range: Range | None = None,
+    strict: bool = True,
     max_memory: int = MAX_MEMORY,
 ) -> Pixels:
     """The image as uint8: (height, width, 3), or (height, width) for mode "L"; contiguous and writable.
 
-    `source` is a file's path, a file's bytes, a Pillow image, an array (H, W) or (H, W, 1 | 3 | 4), or a
-    tensor (H, W) or (1 | 3 | 4, H, W). Files are told by their contents, whatever they are called.
+    `source` is a file's path, a file's bytes, a Pillow image, an array (H, W) or (H, W, 1, 3 or 4), or a
+    tensor (H, W) or (1, 3 or 4, H, W). Files are told by their contents, whatever they are called.
 
     `background` lies under what is see-through. `draft_to` is the shorter side that will be needed: a
     JPEG is then decoded at 1/2, 1/4 or 1/8 if its shorter side stays at least twice that, which costs less
     and cannot be seen. `value_range` gives the numbers that mean black and white in images of more than
-    8 bits; see `scale_to_uint8`. `max_memory` is how many bytes opening may take.
+    8 bits; see `scale_to_uint8`. `strict=False` takes what can be had of a JPEG with damaged data.
+    `max_memory` is how many bytes opening may take.
 
     Raises `MissingFileError` or `DataError` that names the file: damaged, cut off, too large, no image.
+
+    >>> load_image(np.zeros((2, 3), np.uint8)).shape
+    (2, 3, 3)
     """
     if mode not in ("RGB", "L"):
         raise ArgumentError(f"mode is {mode!r}; expected 'RGB' or 'L'")
-    wish = Wish(mode, background, draft_to, value_range, max_memory)
-    if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        return decode(read_file(path, max_memory), path, wish)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return decode(bytes(source), "", wish)
+    wish = Wish(mode, background, draft_to, value_range, strict, max_memory)
+    if isinstance(source, (Image.Image, str, os.PathLike, bytes)):
+        return _from_pillow(source, wish) if isinstance(source, Image.Image) else _from_file(source, wish)
+    values = _as_array(source)
+    scaled = Image.fromarray(np.ascontiguousarray(scale_to_uint8(values, value_range)))
+    return flatten(scaled, mode, background, None)
+
+
+def load_mask(source: Source, *, max_memory: int = MAX_MEMORY) -> NDArray[Any]:
+    """A mask's numbers as stored, (height, width): uint8, or int32 for a format of more than 8 bits.
+
+    Nothing is scaled. Of a picture with a palette these are the indices; one in colour serves if its
+    channels are equal. Upright like the image it belongs to.
+
+    Raises what `load_image` raises, and `DataError` for a JPEG, which does not keep numbers, for fractions
+    and for colours.
+    """
+    if isinstance(source, (str, os.PathLike, bytes)):
+        data, path = _contents(source, max_memory)
+        with Naming(data, path):
+            return decode_labels(data, path, max_memory)
     if isinstance(source, Image.Image):
-        return _from_pillow(source, wish)
-    return _from_array(source, wish)
+        with Naming(b"", _name(source)):
+            return orient(as_labels(source), exif_orientation(source.info.get("exif") or b""))
+    values = _as_array(source)
+    return as_labels(Image.fromarray(values)) if values.ndim == 3 else _whole(values)
 
 
 def image_size(source: str | os.PathLike[str] | bytes, *, max_memory: int = MAX_MEMORY) -> tuple[int, int]:
     """(width, height) of a file or its bytes, as seen upright; no pixel is decoded.
 
-    Raises what `load_image` raises, but damage after the header goes unseen.
+    Raises what `load_image` raises, but damage after the header may go unseen.
     """
-    path = "" if isinstance(source, bytes) else os.fspath(source)
-    data = source if isinstance(source, bytes) else read_file(path, max_memory)
+    data, path = _contents(source, max_memory)
     with Naming(data, path):
         return upright_size(data, path)
 
 
 def verify_image(source: str | os.PathLike[str] | bytes, *, max_memory: int = MAX_MEMORY) -> None:
     """Decode the image and forget it. Raises what `load_image` raises."""
-    load_image(source, draft_to=1, max_memory=max_memory)
+    _from_file(source, Wish(draft_to=1, max_memory=max_memory))
 
 
 def verify_images(paths: Iterable[str | os.PathLike[str]], n_workers: int | None = None) -> L[Path]:
@@ -111,19 +142,38 @@ def find_bad_images(
         return L[tuple[Path, str]](found for found in pool.map(check, paths) if found)
 
 
+def _contents(source: str | os.PathLike[str] | bytes, max_memory: int) -> tuple[bytes, str]:
+    if isinstance(source, bytes):
+        return source, ""
+    path = os.fspath(source)
+    return read_file(path, max_memory), path
+
+
+def _from_file(source: str | os.PathLike[str] | bytes, wish: Wish) -> Pixels:
+    data, path = _contents(source, wish.max_memory)
+    with Naming(data, path):
+        return decode(data, path, wish)
+
+
 def _from_pillow(im: Image.Image, wish: Wish) -> Pixels:
-    name = getattr(im, "filename", "")
-    with Naming(b"", str(name) or "the Pillow image"):
+    with Naming(b"", _name(im)):
         orientation = exif_orientation(im.info.get("exif") or b"")
-        check_memory(im.size, decoding_cost(im.format or "", im.mode, wish, orientation), wish)
+        cost = decoding_cost(im.format or "", im.mode, wish.mode == "L", orientation)
+        check_memory(im.size, cost, wish.max_memory)
         im.load()
         return orient(flatten(im, wish.mode, wish.background, wish.value_range), orientation)
 
 
-def _from_array(source: Any, wish: Wish) -> Pixels:
+def _name(im: Image.Image) -> str:
+    return str(getattr(im, "filename", "")) or f"a Pillow image of {im.size[0]}×{im.size[1]} pixels"
+
+
+def _as_array(source: Any) -> NDArray[Any]:
+    """An array or tensor as (H, W), or (H, W, 3 or 4)."""
     torch = sys.modules.get("torch")  # whoever hands us a tensor has imported it
     if torch is not None and isinstance(source, torch.Tensor):
-        values: NDArray[Any] = source.detach().cpu().numpy()
+        tensor = source.detach().cpu()
+        values: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         if values.ndim == 3:
             if values.shape[0] not in (1, 3, 4):
                 raise ArgumentError(
@@ -144,5 +194,10 @@ def _from_array(source: Any, wish: Wish) -> Pixels:
         raise ArgumentError(
             f"the array has shape {values.shape}; expected (height, width) or (height, width, 1, 3 or 4)"
         )
-    grey_or_colour = Image.fromarray(np.ascontiguousarray(scale_to_uint8(values, wish.value_range)))
-    return flatten(grey_or_colour, wish.mode, wish.background, None)
+    return values
+
+
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind not in "iub":
+        raise ArgumentTypeError(f"the mask is of type {values.dtype}; expected whole numbers")
+    return values.astype(np.uint8 if values.dtype.name in ("uint8", "bool") else np.int32)

@@ -10,9 +10,10 @@ import os
 import stat
 from typing import Final
 
-from plainlearn.core.errors import DataError, MissingFileError
+from plainlearn.core.errors import ArgumentError, DataError, MissingFileError
+from plainlearn.vision.headers import BadHeader
 
-__all__ = ["kind_of", "read_file", "resembles", "shown"]
+__all__ = ["Naming", "kind_of", "read_file", "resembles", "shown"]
 
 _OPEN_FLAGS: Final[int] = (
     # A pipe without a writer would block for ever without O_NONBLOCK; the others exist on Windows only
@@ -193,3 +194,34 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+class Naming:
+    """Turns whatever goes wrong with a file's bytes into one `DataError` that names it, its size and kind.
+
+    Decoders raise anything from `SyntaxError` to `struct.error` on bad bytes; the cause stays attached.
+    """
+
+    __slots__ = ("data", "path")
+
+    def __init__(self, data: bytes, path: str) -> None:
+        self.data = data
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, ArgumentError):
+            return
+        size = f"{len(self.data):,} bytes"
+        name = (
+            f"an image of {size}" if not self.path else shown(self.path) + (f" ({size})" if self.data else "")
+        )
+        if isinstance(error, DataError):
+            raise DataError(f"{name} cannot be used: {error.what}", try_=error.try_) from error
+        form = kind_of(self.data, self.path) or "an image"
+        if isinstance(error, BadHeader):
+            what = f"{name} is a damaged {form}: {error}"
+        else:
+            what = f"{name} cannot be decoded as {form}: {str(error) or type(error).__name__}"
+        raise DataError(what, try_="to delete it, or fetch it again") from error

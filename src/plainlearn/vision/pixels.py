@@ -6,7 +6,7 @@ Knows Pillow's modes and numpy, not files.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ from PIL import Image, ImageCms
 
 from plainlearn.core.errors import ArgumentError, DataError
 
-__all__ = ["Mode", "Pixels", "flatten", "orient", "scale_to_uint8"]
+__all__ = ["Mode", "Pixels", "Range", "as_labels", "flatten", "orient", "scale_to_uint8"]
 
 Mode = Literal["RGB", "L"]
 Pixels = NDArray[np.uint8]
 Range = tuple[float, float]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 _WIDE: Final = {"I": (0.0, 65535.0), "F": (0.0, 1.0)}  # the modes beyond 8 bits, and what is black and white
 _SEE_THROUGH: Final = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
@@ -116,20 +117,47 @@ def scale_to_uint8(values: NDArray[Any], value_range: Range | None = None) -> Pi
     return np.rint(share * 255).astype(np.uint8)
 
 
+def as_labels(im: Image.Image) -> NDArray[Any]:
+    """The numbers of a mask as they are stored, (height, width): uint8, or int32 where they need more.
+
+    Of a palette's picture these are the indices, not the colours. A picture in colour serves if its
+    channels are equal, as programs save masks of grey. Raises `DataError` for others.
+    """
+    if im.mode in ("1", "L", "P"):
+        return np.array(im, np.uint8)
+    if im.mode.split(";")[0] == "I":
+        return np.array(im).astype(np.int32)
+    values = np.asarray(im)
+    if im.mode == "F":
+        whole = values.astype(np.int32)
+        if not np.array_equal(whole, values):
+            raise DataError("its values are fractions; expected a mask, with one whole number a pixel")
+        return whole
+    if im.mode in ("RGB", "RGBA", "LA", "RGBX"):
+        colours = values[..., :3] if im.mode != "LA" else values[..., :1]
+        if (colours == colours[..., :1]).all():
+            return np.ascontiguousarray(colours[..., 0])
+    raise DataError(
+        f"it is in colour (mode {im.mode}); expected a mask, with one number a pixel",
+        try_="a function of yours that turns its colours into numbers",
+    )
+
+
 def _from_lab(im: Image.Image) -> Image.Image:
     cms: Any = ImageCms  # its profiles have no types
     lab, srgb = cms.createProfile("LAB"), cms.createProfile("sRGB")
     return cast(Image.Image, cms.profileToProfile(im, lab, srgb, outputMode="RGB"))
 
 
-def orient(pixels: Pixels, orientation: int) -> Pixels:
+def orient(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
     """Turn and mirror as EXIF's `orientation` says, 1 to 8, the way the viewer of a photo does."""
     if orientation not in _TURNS:
         return pixels
+    if pixels.ndim == 2:
+        return np.ascontiguousarray(_TURNS[orientation](pixels))
     # Three bytes seen as one item are moved at a time: three times as fast as one by one.
-    whole: NDArray[Any] = pixels.view("V3")[..., 0] if pixels.ndim == 3 else pixels
-    turned = np.ascontiguousarray(_TURNS[orientation](whole))
-    return turned.view(np.uint8).reshape(*turned.shape, 3) if pixels.ndim == 3 else turned
+    turned = np.ascontiguousarray(_TURNS[orientation](pixels.view("V3")[..., 0]))
+    return turned.view(pixels.dtype).reshape(*turned.shape, 3)
 
 
 _TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {

@@ -1,0 +1,99 @@
+"""Decoding a JPEG, smaller where that cannot be seen, and refusing one whose data are damaged.
+
+A JPEG has no checksums, and most programs show whatever libjpeg makes of one: grey where data are
+missing, wrong colours after a wrong bit. Here libjpeg runs in strict mode, and its complaints count.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, cast
+
+import numpy as np
+
+from plainlearn.core.errors import ArgumentError
+from plainlearn.vision.headers import BadHeader, Jpeg
+from plainlearn.vision.memory import check_memory
+from plainlearn.vision.pixels import Pixels
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None  # Pillow decodes instead: a quarter slower, and silent about damage
+
+__all__ = ["decode_jpeg", "draft_size"]
+
+# How many times larger than needed a drafted image must stay. Against a full decode, both then shrunk by
+# Lanczos, on 47 pet photos: at 1 time 39.3 dB, 1.5 44.9, 2 48.7, 3 52.5; sharpness .95, .93, .96, .98.
+_SPARE: Final = 2
+
+
+def draft_size(size: tuple[int, int], draft_to: int | None) -> tuple[tuple[int, int], int]:
+    """The size to decode at when the shorter side will be `draft_to`, and how many times smaller it is."""
+    if draft_to is None:
+        return size, 1
+    if draft_to < 1:
+        raise ArgumentError(f"draft_to is {draft_to}; expected the side needed, in pixels, or None")
+    scale = next((scale for scale in (8, 4, 2) if min(size) >= _SPARE * draft_to * scale), 1)
+    return (-(-size[0] // scale), -(-size[1] // scale)), scale
+
+
+def decode_jpeg(
+    data: bytes, header: Jpeg, *, grey: bool, draft_to: int | None, strict: bool, max_memory: int
+) -> Pixels | None:
+    """The pixels as stored, not yet upright; None for the rare kinds that are left to Pillow.
+
+    Raises `BadHeader` for damage, unless `strict` is False.
+    """
+    small, scale = draft_size(header.size, draft_to)
+    cost = 3 if header.orientation == 1 else 6
+    if header.progressive:  # all coefficients are kept until the last scan, at full size
+        check_memory(header.size, 2 * header.channels + cost / scale**2, max_memory)
+    check_memory(small, cost, max_memory)
+    if simplejpeg is None or header.channels not in (1, 3) or header.bits != 8:
+        return None
+    as_grey = grey or header.channels == 1
+    try:
+        pixels = _libjpeg(data, as_grey, small, scale)
+    except ValueError as error:
+        if strict and (damage := _damage(str(error), data, header)):
+            raise BadHeader(damage) from error
+        try:
+            pixels = _libjpeg(data, as_grey, small, scale, strict=False)
+        except ValueError:
+            return None  # not a complaint but a refusal; Pillow will say why, or know better
+    if pixels.shape[2] == 3:
+        return pixels
+    return pixels[..., 0] if grey else np.repeat(pixels, 3, axis=2)
+
+
+def _libjpeg(data: bytes, grey: bool, small: tuple[int, int], scale: int, strict: bool = True) -> Pixels:
+    """Decode; if `strict`, whatever libjpeg complains of is a ValueError with its words."""
+    decode: Any = cast(Any, simplejpeg).decode_jpeg
+    width, height = small
+    colours = "GRAY" if grey else "RGB"
+    return decode(data, colours, min_width=width, min_height=height, min_factor=scale, strict=strict)
+
+
+def _damage(complaint: str, data: bytes, header: Jpeg) -> str:
+    """What is wrong with the picture, in words for the user; "" if it is whole all the same."""
+    if "Premature end of JPEG file" in complaint:  # no end marker: see what else is missing
+        try:
+            _libjpeg(data + b"\xff\xd9", True, header.size, 1)
+        except ValueError as error:
+            complaint = str(error)
+        else:
+            return ""
+    if "Corrupt JPEG data" not in complaint:
+        return ""  # a matter of form: an unusual version, marker or order of scans
+    if "premature end of data segment" in complaint:
+        return "its picture breaks off: the data end before the last row"
+    left_over = re.search(r"(\d+) extraneous bytes before marker 0x([0-9a-f]+)", complaint)
+    if left_over is None:
+        return complaint.removeprefix("Corrupt JPEG data: ")
+    number, marker = int(left_over[1]), int(left_over[2], 16)
+    if header.gaps and not (0xD0 <= marker <= 0xD9):
+        return ""  # between the segments of the header, where anything may lie
+    if bytes(number) + bytes((0xFF, marker)) in data:
+        return ""  # padding
+    return f"its picture is finished with {number} bytes left over, so some before them are wrong"

@@ -1,0 +1,52 @@
+"""How much memory opening an image takes, known before a pixel is decoded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PIL import Image
+
+from plainlearn.core.errors import DataError
+
+__all__ = ["MAX_MEMORY", "check_memory", "check_pillows_limit", "decoding_cost"]
+
+MAX_MEMORY: Final = 1 << 30
+"""Bytes that opening one image may take beyond what the program had: 1 GiB, room for 100 megapixels."""
+
+# Bytes a pixel that Pillow holds of a mode, and that a format's codec holds besides, at their highest
+# while decoding. Measured by the growth of a process, and rounded up; a test measures again.
+_DECODED: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+_CODEC: Final = {"WEBP": 12, "AVIF": 10, "HEIF": 10, "JPEG2000": 24, "GIF": 8}
+_GUARDED: Final = frozenset({"GIF", "TIFF", "ICO"})
+
+
+def decoding_cost(kind: str, mode: str, grey: bool, orientation: int) -> float:
+    """Bytes a pixel for a file of this kind, in Pillow's `mode`, that ends up grey or as colour, upright."""
+    result = (1 if grey else 3) * (1 if orientation == 1 else 2)
+    return _DECODED.get(mode, 4) + _CODEC.get(kind, 0) + result
+
+
+def check_memory(size: tuple[int, int], cost: float, max_memory: int) -> None:
+    """Raises `DataError` if an image of `size`, at `cost` bytes a pixel, takes more than `max_memory`."""
+    width, height = size
+    need = int(width * height * cost)
+    if need > max_memory:
+        raise DataError(
+            f"its {width:,}×{height:,} pixels would take {need / 2**20:,.0f} MiB to open; the limit is"
+            f" {max_memory / 2**20:,.0f} MiB",
+            try_=f"max_memory={-(-need // 10**8) * 10**8} if the machine has it, or make the image smaller",
+        )
+
+
+def check_pillows_limit(kind: str, size: tuple[int, int]) -> None:
+    """Raises `DataError` where Pillow itself would warn of, or refuse, an image's size.
+
+    Most formats are opened past that limit, which is one for the whole program; these ask for it inside.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and kind in _GUARDED and size[0] * size[1] > limit:
+        raise DataError(
+            f"its {size[0]:,}×{size[1]:,} pixels are more than PIL.Image.MAX_IMAGE_PIXELS, {limit:,}, which"
+            f" rules over {kind}",
+            try_="a larger PIL.Image.MAX_IMAGE_PIXELS, or to make the image smaller",
+        )
