@@ -78,6 +78,7 @@ from plainlearn.vision.models import (
 )
 
 __all__ = [
+    "SGD",
     "Adam",
     "AdaptiveConcatPool2d",
     "BCEWithLogitsLossFlat",
@@ -113,7 +114,6 @@ __all__ = [
     "Recorder",
     "RegexLabeller",
     "RegressionBlock",
-    "SGD",
     "SimpleNamespace",
     "Tensor",
     "TensorRows",
@@ -150,11 +150,11 @@ __all__ = [
     "plt",
     "random",
     "re",
-    "resnet101",
-    "resnet152",
     "resnet18",
     "resnet34",
     "resnet50",
+    "resnet101",
+    "resnet152",
     "rmse",
     "set_seed",
     "show_image",
