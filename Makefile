@@ -27,10 +27,12 @@ test: ## run every test
 
 check: ## format, lint, types and import contracts, without changing anything
 	@PYTHON='$(PYTHON)' sh scripts/set_up.sh dev
-	$(PY) -m ruff format --check --quiet .
-	$(PY) -m ruff check --quiet .
-	$(PY) -m pyright --pythonpath $(PY)
-	.venv/bin/lint-imports --no-cache
+	@failed=0; run() { echo "plainlearn: $$1"; shift; "$$@" || failed=1; }; \
+	run format $(PY) -m ruff format --check --output-format concise .; \
+	run lint $(PY) -m ruff check --output-format concise .; \
+	run types $(PY) -m pyright --pythonpath $(PY); \
+	run contracts .venv/bin/lint-imports --no-cache; \
+	exit $$failed
 
 format: ## put the code into its format, and repair what ruff can
 	@PYTHON='$(PYTHON)' sh scripts/set_up.sh dev

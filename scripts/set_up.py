@@ -5,6 +5,7 @@ Standard library only: this runs before anything is installed.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {"run": "", "dev": "[dev]"}
 USES = {"run": "the demo", "dev": "tests and checks"}
 
-# Measured: 5.5 GB installed on Linux, where PyTorch comes with CUDA; pip needs 8.4 GB while it works.
-NEEDED_GB = 9.0 if sys.platform == "linux" else 3.0
+# Measured on Linux, where PyTorch comes with CUDA: 6.3 GB installed; pip takes 9.2 GB while it works.
+NEEDED_GB = 8.0 if sys.platform == "linux" else 3.0
+NEEDED_GB_BY_PIP = 10.0 if sys.platform == "linux" else 3.0
 NEEDED_GB_FOR_UPDATE = 1.0
 
 # What pip and uv print when the network is at fault, not the package.
@@ -85,7 +87,7 @@ def is_ready(root: Path, group: str) -> bool:
 
 
 @contextmanager
-def only_one(venv: Path) -> Iterator[int]:
+def only_one(venv: Path) -> Generator[int]:
     """Let one set-up at a time work on `venv`; the lock goes with the process, even when it is killed."""
     venv.mkdir(exist_ok=True)
     with (venv / "set-up.lock").open("w") as lock:
@@ -101,8 +103,9 @@ def free_gb(folder: Path) -> float:
     return shutil.disk_usage(folder).free / 1e9
 
 
-def check_disk(venv: Path, *, has_torch: bool) -> None:
-    needed = NEEDED_GB_FOR_UPDATE if has_torch else NEEDED_GB
+def check_disk(venv: Path, needed: float) -> None:
+    if any(venv.glob("lib/python3*/site-packages/torch")):  # most of it is there
+        needed = NEEDED_GB_FOR_UPDATE
     if (free := free_gb(venv)) < needed:
         raise SetUpError(
             f"the disk of {venv} has {free:.1f} GB free, the set-up needs about {needed:.0f} GB: make room."
@@ -145,7 +148,8 @@ def create(venv: Path) -> None:
 
 def run(command: Sequence[str | Path], what: str, *, venv: Path, lock: int, **settings: str) -> str | None:
     """Run an installer, telling now and then that it lives; None if it succeeded, else what it printed."""
-    environment = {key: value for key, value in os.environ.items() if key not in MISLEADING} | settings
+    environment = {key: value for key, value in os.environ.items() if key not in MISLEADING}
+    environment |= {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_RETRIES": "2", **settings}
     live = sys.stdout.isatty()
     start, free_at_start = time.monotonic(), free_gb(venv)
     with tempfile.TemporaryFile("w+", dir=venv, errors="replace") as output:
@@ -172,18 +176,24 @@ def run(command: Sequence[str | Path], what: str, *, venv: Path, lock: int, **se
     return printed if status else None
 
 
+def reason(printed: str) -> str:
+    """The line that says most about what went wrong."""
+    # pip hides the system's own words, [Errno 111] Connection refused, in the repr of an exception.
+    sign = re.search(r"\[Errno -?\d+\] [\w ]+", printed) or NETWORK_SIGNS.search(printed)
+    line = sign.group() if sign else (printed.strip().splitlines() or ["no message"])[-1]
+    return line.strip()[:160]
+
+
 def failure(printed: str, venv: Path) -> SetUpError:
     """One sentence for what an installer printed, after the last lines of it."""
     if DISK_SIGNS.search(printed) or free_gb(venv) < 0.05:
         return SetUpError(
             f"the disk of {venv} is full: make room (about {NEEDED_GB:.0f} GB), then type the same again."
         )
-    if sign := NETWORK_SIGNS.search(printed):
-        reason = sign.group().strip()[:160]
-        print(f"  {reason}", file=sys.stderr)
+    if NETWORK_SIGNS.search(printed):
         return SetUpError(
             "the package index cannot be reached: connect to the internet, or set PIP_INDEX_URL and "
-            "UV_INDEX_URL to a mirror, then type the same again."
+            f"UV_INDEX_URL to a mirror, then type the same again ({reason(printed)})."
         )
     for line in printed.strip().splitlines()[-15:]:
         print(f"  {line}", file=sys.stderr)
@@ -195,49 +205,43 @@ def install(root: Path, group: str, lock: int) -> None:
     venv = root / ".venv"
     python = venv / "bin" / "python"
     wanted = ["--constraint", root / "constraints.txt", "--editable", f"{root}{GROUPS[group]}"]
-    pip = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--retries",
-        "2",
-    ]
-
-    uv_missing = run(
-        [*pip, "--timeout", "30", "--constraint", root / "constraints.txt", "uv"],
-        "fetching the installer",
-        venv=venv,
-        lock=lock,
-    )
+    pip = [python, "-m", "pip", "install", "--quiet"]
+    fetch_uv = [*pip, "--timeout", "30", "--constraint", root / "constraints.txt", "uv"]
+    uv_missing = run(fetch_uv, "fetching uv, which installs", venv=venv, lock=lock)
     if uv_missing is None:
-        # uv leaves bytecode to the first import; where Python may not keep it, every import would pay.
-        bytecode = ["--compile-bytecode"] if sys.dont_write_bytecode else []
-        command = [venv / "bin" / "uv", "pip", "install", "--python", python, *bytecode, *wanted]
-        cache = cache_beside(venv)
-        uv_failed = run(command, "installing", venv=venv, lock=lock, UV_NO_PROGRESS="1", **cache)
-        for folder in cache.values():
-            shutil.rmtree(folder, ignore_errors=True)
+        uv_failed = install_by_uv(venv, wanted, lock)
         if uv_failed is None:
             return
         if DISK_SIGNS.search(uv_failed):
             raise failure(uv_failed, venv)
-        say("uv could not install the packages; trying pip, which takes some minutes")
+        say(f"uv could not install the packages ({reason(uv_failed)}); trying pip, which takes some minutes")
     elif NETWORK_SIGNS.search(uv_missing) or DISK_SIGNS.search(uv_missing):
         raise failure(uv_missing, venv)
     else:
-        say("uv cannot be had here; using pip, which takes some minutes")
+        say(f"uv cannot be had here ({reason(uv_missing)}); using pip, which takes some minutes")
 
+    check_disk(venv, NEEDED_GB_BY_PIP)
     # Downloads go beside the environment: /tmp is often too small, and a cache would hold them twice.
     with tempfile.TemporaryDirectory(dir=venv) as scratch:
-        pip_failed = run(
-            [*pip, "--no-cache-dir", *wanted], "installing", venv=venv, lock=lock, TMPDIR=scratch
-        )
+        command = [*pip, "--no-cache-dir", *wanted]
+        pip_failed = run(command, "installing", venv=venv, lock=lock, TMPDIR=scratch)
     if pip_failed is not None:
         raise failure(pip_failed, venv)
+
+
+def install_by_uv(venv: Path, wanted: Sequence[str | Path], lock: int) -> str | None:
+    """None if uv has installed what is wanted, else what it printed."""
+    python = venv / "bin" / "python"
+    # uv leaves bytecode to the first import; where Python may not keep it, every import would pay.
+    bytecode = ["--compile-bytecode"] if sys.dont_write_bytecode else []
+    command = [venv / "bin" / "uv", "pip", "install", "--python", python, *bytecode, *wanted]
+    settings = {"UV_NO_PROGRESS": "1", **cache_beside(venv)}
+    failed = run(command, "installing", venv=venv, lock=lock, **settings)
+    if failed is not None and "certificate" in failed:
+        # uv trusts a list of its own; behind a company's proxy only the system's knows the issuer.
+        failed = run(command, "installing", venv=venv, lock=lock, **settings, UV_SYSTEM_CERTS="1")
+    shutil.rmtree(venv / "uv-cache", ignore_errors=True)
+    return failed
 
 
 def cache_beside(venv: Path) -> dict[str, str]:
@@ -263,7 +267,7 @@ def set_up(root: Path, group: str) -> None:
         version = sys.version.split()[0]
         if fresh:
             clear(venv)
-        check_disk(venv, has_torch=any(venv.glob("lib/python3*/site-packages/torch")))
+        check_disk(venv, NEEDED_GB)
         unfinished.touch()
         if fresh:
             say(f"making an environment in {venv} (Python {version}); once, a minute or more by your network")
@@ -292,8 +296,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"plainlearn: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        full = isinstance(error, OSError) and error.errno == 28
-        hint = "make room" if full else "this folder must be one that you may write to"
+        hint = "make room" if error.errno == errno.ENOSPC else "this folder must be one that you may write to"
         print(
             f"plainlearn: the set-up cannot write to {ROOT / '.venv'} ({error.strerror}): {hint}.",
             file=sys.stderr,

@@ -42,5 +42,5 @@ for name in python3.14 python3.13 python3.12 python3.11 python3 python; do
         *) ;; # a stub that cannot run, such as pyenv's for a version that is switched off
     esac
 done
-echo "plainlearn: found no Python 3.11 or newer${seen}: install one, or name it with make PYTHON=/path/to/python." >&2
+echo "plainlearn: found no Python 3.11 or newer${seen:+ (${seen#, })}: install one, or name it with make PYTHON=/path/to/python." >&2
 exit 1
