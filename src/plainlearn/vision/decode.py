@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plainlearn.core.errors import DataError
-from plainlearn.vision.headers import Jpeg, exif_orientation, read_jpeg, read_png, read_tiff, read_webp
+from plainlearn.vision.headers import Jpeg, Png, exif_orientation, read_jpeg, read_png, read_tiff, read_webp
 from plainlearn.vision.imagefile import kind_of, resembles
 from plainlearn.vision.jpeg import decode_jpeg, draft_size
 from plainlearn.vision.memory import MAX_MEMORY, check_memory, check_pillows_limit, decoding_cost
@@ -100,9 +100,8 @@ def _open(data: bytes, kind: str, wish: Wish) -> _Opened:
     """What Pillow makes of the header, after our own look at it, and the check of its size."""
     depth, white_is_zero, signed = 0, False, False
     if kind == "PNG":
-        _, orientation, data = read_png(data)
-        im = _plugin(kind)(io.BytesIO(data))
-    elif kind == "TIFF":
+        return _open_png(read_png(data), wish)
+    if kind == "TIFF":
         _, orientation, depth, white_is_zero, signed, data = read_tiff(data)
         im = _plugin(kind)(io.BytesIO(data))
         if signed and im.mode == "L":
@@ -111,6 +110,7 @@ def _open(data: bytes, kind: str, wish: Wish) -> _Opened:
         size, orientation = read_webp(data)
         # Before it is opened: the decoder takes memory for the canvas at once.
         check_memory(size, decoding_cost(kind, "RGBA", wish.mode == "L", orientation), wish.max_memory)
+        check_pillows_limit(kind, size)
         im = _plugin(kind)(io.BytesIO(data))
     else:
         im = _plugin(kind)(io.BytesIO(data))
@@ -118,6 +118,19 @@ def _open(data: bytes, kind: str, wish: Wish) -> _Opened:
     check_memory(im.size, decoding_cost(kind, im.mode, wish.mode == "L", orientation), wish.max_memory)
     check_pillows_limit(kind, im.size)
     return _Opened(im, orientation, depth, white_is_zero)
+
+
+def _open_png(header: Png, wish: Wish) -> _Opened:
+    """Decoded already: rows that are missing in the file come out blank, and Pillow says nothing."""
+    im = _plugin("PNG")(io.BytesIO(header.plain))
+    cost = decoding_cost("PNG", im.mode, wish.mode == "L", header.orientation)
+    check_memory(header.size, cost, wish.max_memory)
+    im.load()
+    width, height = im.size
+    last_row = im.crop((0, height - 1, width, height))
+    if header.interlaced or last_row.getbbox() is None:  # only then is a second look at all data worth it
+        header.check_rows()
+    return _Opened(im, header.orientation)
 
 
 def _open_jpeg(data: bytes, header: Jpeg, wish: Wish) -> _Opened:

@@ -55,9 +55,10 @@ def decode_jpeg(
     as_grey = grey or header.channels == 1
     try:
         pixels = _libjpeg(data, as_grey, small, scale)
-    except ValueError as error:
-        if strict and (damage := _damage(str(error), data, header)):
-            raise BadHeader(damage) from error
+    except ValueError:
+        data = header.plain(data)  # a damaged profile does not matter, and could hide damage that does
+        if strict and (damage := _damage(data, header)):
+            raise BadHeader(damage) from None
         try:
             pixels = _libjpeg(data, as_grey, small, scale, strict=False)
         except ValueError:
@@ -75,15 +76,11 @@ def _libjpeg(data: bytes, grey: bool, small: tuple[int, int], scale: int, strict
     return decode(data, colours, min_width=width, min_height=height, min_factor=scale, strict=strict)
 
 
-def _damage(complaint: str, data: bytes, header: Jpeg) -> str:
+def _damage(data: bytes, header: Jpeg) -> str:
     """What is wrong with the picture, in words for the user; "" if it is whole all the same."""
+    complaint = _complaint(data)
     if "Premature end of JPEG file" in complaint:  # no end marker: see what else is missing
-        try:
-            _libjpeg(data + b"\xff\xd9", True, header.size, 1)
-        except ValueError as error:
-            complaint = str(error)
-        else:
-            return ""
+        complaint = _complaint(data + b"\xff\xd9")
     if "Corrupt JPEG data" not in complaint:
         return ""  # a matter of form: an unusual version, marker or order of scans
     if "premature end of data segment" in complaint:
@@ -97,3 +94,11 @@ def _damage(complaint: str, data: bytes, header: Jpeg) -> str:
     if bytes(number) + bytes((0xFF, marker)) in data:
         return ""  # padding
     return f"its picture is finished with {number} bytes left over, so some before them are wrong"
+
+
+def _complaint(data: bytes) -> str:
+    try:
+        _libjpeg(data, True, (1, 1), 8)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -17,7 +17,7 @@ MAX_MEMORY: Final = 1 << 30
 # while decoding. Measured by the growth of a process, and rounded up; a test measures again.
 _DECODED: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 _CODEC: Final = {"WEBP": 12, "AVIF": 10, "HEIF": 10, "JPEG2000": 24, "GIF": 8}
-_GUARDED: Final = frozenset({"GIF", "TIFF", "ICO"})
+_GUARDED: Final = {"GIF": 1, "TIFF": 1, "ICO": 1, "WEBP": 2}  # times the limit at which they speak up
 
 
 def decoding_cost(kind: str, mode: str, grey: bool, orientation: int) -> float:
@@ -44,7 +44,8 @@ def check_pillows_limit(kind: str, size: tuple[int, int]) -> None:
     Most formats are opened past that limit, which is one for the whole program; these ask for it inside.
     """
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and kind in _GUARDED and size[0] * size[1] > limit:
+    factor = _GUARDED.get(kind)
+    if limit is not None and factor and size[0] * size[1] > factor * limit:
         raise DataError(
             f"its {size[0]:,}×{size[1]:,} pixels are more than PIL.Image.MAX_IMAGE_PIXELS, {limit:,}, which"
             f" rules over {kind}",
