@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ def demo(
     with an average digit to a ResNet. It ends in a table of what each rung costs and
     reaches, and names the folder that holds the pictures.
     """
+    # torch's threads wait for each other by spinning, which on a machine that others use too makes a ResNet's
+    # step ten times as slow. It must be said before torch is loaded, and only an application may say it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from plainlearn.demo import run
 
     run(out=str(out), json=None if json is None else str(json), seed=seed)
