@@ -244,7 +244,11 @@ def test_a_python_that_is_named_is_the_one_that_is_used(clone: Path, tmp_path: P
 def test_little_disk_is_said_with_what_there_is_and_what_is_needed(
     set_up: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def too_late(*_: object) -> None:
+        pytest.fail("the set-up went on without room")
+
     monkeypatch.setattr(set_up.shutil, "disk_usage", lambda _: SimpleNamespace(free=2.5e9))
+    monkeypatch.setattr(set_up, "create", too_late)
     with pytest.raises(
         set_up.SetUpError, match=r"has 2\.5 GB free, the set-up needs about \d+ GB: make room"
     ):
