@@ -13,11 +13,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plainlearn.core.errors import DataError
-from plainlearn.vision.headers import Jpeg, Png, exif_orientation, read_jpeg, read_png, read_tiff, read_webp
+from plainlearn.vision.headers import (
+    Jpeg,
+    Png,
+    check_jpeg2000,
+    exif_orientation,
+    read_jpeg,
+    read_png,
+    read_webp,
+)
 from plainlearn.vision.imagefile import kind_of, resembles
 from plainlearn.vision.jpeg import decode_jpeg, draft_size
 from plainlearn.vision.memory import MAX_MEMORY, check_memory, check_pillows_limit, decoding_cost
 from plainlearn.vision.pixels import Mode, Pixels, Range, as_labels, flatten, orient
+from plainlearn.vision.tiff import read_tiff
 
 __all__ = ["Wish", "decode", "decode_labels", "upright_size"]
 
@@ -113,6 +122,8 @@ def _open(data: bytes, kind: str, wish: Wish) -> _Opened:
         check_pillows_limit(kind, size)
         im = _plugin(kind)(io.BytesIO(data))
     else:
+        if kind == "JPEG2000":
+            check_jpeg2000(data)
         im = _plugin(kind)(io.BytesIO(data))
         orientation = exif_orientation(im.info.get("exif") or b"")
     check_memory(im.size, decoding_cost(kind, im.mode, wish.mode == "L", orientation), wish.max_memory)

@@ -275,6 +275,14 @@ OTHERS = [
     Case("Targa", "plain.tga", saved("TGA")),
     Case("JPEG 2000", "plain.jp2", saved("JPEG2000"), tolerance=8, needs=lambda: features.check("jpg_2000")),
     Case(
+        "JPEG 2000, cut near its end",
+        "cut.jp2",
+        data(lambda: encode(photo(), "JPEG2000")[:-40]),
+        "refused",
+        says="breaks off",
+        needs=lambda: features.check("jpg_2000"),
+    ),
+    Case(
         "AVIF",
         "plain.avif",
         saved("AVIF", quality=95, subsampling="4:4:4"),

@@ -19,6 +19,7 @@ from corpus.base import (
     Case,
     array,
     data,
+    exif,
     picture,
     png,
     quarters,
@@ -183,7 +184,7 @@ PNGS = [
     ),
     Case("interlaced", "interlaced.png", data(interlaced)),
     Case(
-        "interlaced, a pass missing", "pass.png", data(lambda: interlaced(0.5)), "refused", says="breaks off"
+        "interlaced, a pass missing", "pass.png", data(lambda: interlaced(0.5)), "refused", says="truncated"
     ),
     Case(
         "black below", "black.png", saved("PNG", lambda: Image.new("RGB", (48, 32))), expect=((0,) * 3,) * 4
@@ -195,6 +196,20 @@ PNGS = [
         "a text of 100 MB",
         "text.png",
         data(lambda: with_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(10**8)))),
+    ),
+    Case(
+        "an orientation with a wrong checksum",
+        "spoilt_exif.png",
+        data(lambda: with_chunk(b"eXIf", exif(6)[6:], spoil=True)),
+        "refused",
+        says="eXIf.*checksum",
+    ),
+    Case(
+        "an unknown chunk with a wrong checksum",
+        "spoilt_name.png",
+        data(lambda: with_chunk(b"tRNs", b"ab", spoil=True)),
+        "refused",
+        says="tRNs.*checksum",
     ),
     Case("a spoilt text", "spoilt_text.png", data(lambda: with_chunk(b"tEXt", b"k\0v", spoil=True))),
     Case("a private chunk", "private.png", data(lambda: with_chunk(b"prVt", b"whatever"))),
