@@ -127,6 +127,7 @@ def test_values_of_every_kind_are_drawn(dtype, shape):
 def test_a_matrix_keeps_its_values_and_leaves_the_scale_to_matplotlib():
     values = torch.tensor([[-3.0, 0.0], [2.0, 700.0]])
     assert np.array_equal(drawn(values), values)
+    assert np.array_equal(drawn(values[None]), values)
 
 
 def test_a_tensor_that_takes_part_in_training_is_drawn():
@@ -162,8 +163,14 @@ def test_colours_beyond_their_range_are_brought_into_it(low, high, shown, caplog
     assert not caplog.records, "matplotlib had to clip"
 
 
+def test_a_little_overshoot_is_cut_off_and_dims_nothing():
+    values = colours(0.5, 1.05)
+    assert np.allclose(drawn(values), values.permute(1, 2, 0).clip(0, 1))
+
+
 def test_whole_colours_are_read_as_0_to_255_and_single_bits_as_off_and_on():
     assert drawn(torch.full((3, 2, 2), 51)).max() == pytest.approx(0.2)
+    assert drawn(torch.full((3, 2, 2), 10)).max() == pytest.approx(10 / 255)
     assert drawn(torch.ones(3, 2, 2, dtype=torch.int64)).max() == 1
     assert drawn(torch.full((3, 2, 2), 51, dtype=torch.uint8)).max() == 51
 
@@ -190,6 +197,13 @@ def test_pil_images_show_their_colours_and_not_the_numbers_of_their_mode():
     red = Image.new("RGB", (2, 2), (255, 0, 0))
     for mode in ("RGB", "P", "CMYK", "HSV"):
         assert drawn(red.convert(mode))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_pil_image_keeps_its_transparency():
+    palette = Image.new("P", (2, 2), 0)
+    palette.info["transparency"] = 0
+    for im in (palette, Image.new("LA", (2, 2), (9, 0))):
+        assert drawn(im)[0, 0, 3] == 0
 
 
 # ---- show_image: where and how

@@ -127,6 +127,7 @@ def test_tensors_in_a_list_are_stacked_and_keep_their_gradient():
     a = torch.ones(2, requires_grad=True)
     assert is_tensor(tensor([a, a]), [[1, 1], [1, 1]], torch.float32)
     assert tensor([a, a]).requires_grad
+    assert tensor([a.sum(), a.sum()]).requires_grad
     assert is_tensor(tensor([torch.tensor(1), torch.tensor(2)]), [1, 2], torch.int64)
 
 

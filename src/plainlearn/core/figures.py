@@ -162,9 +162,9 @@ def _to_pixels(im: Any) -> NDArray[Any]:
         raise ShapeError(f"an image has shape {shape}, and so no pixels")
     if values.ndim == 3:
         return _to_colours(values)
-    if values.dtype.kind in "iu":
-        return values
-    return np.ma.masked_invalid(values.astype(np.float64))  # nan and inf are left blank
+    return (
+        values if values.dtype.kind in "iu" else values.astype(np.float64)
+    )  # imshow leaves nan and inf blank
 
 
 def _to_array(im: Any) -> NDArray[Any]:
