@@ -222,6 +222,12 @@ def test_to_device_moves_every_tensor_and_keeps_the_rest(nest):
     assert type(moved) is type(nest)
 
 
+def test_a_batch_that_is_elsewhere_is_moved_even_if_only_in_part():
+    batch = (torch.zeros(2), torch.zeros(2, device=META))
+    assert all(part.device == META for part in to_device(batch, META))
+    assert to_device(batch, META)[1] is batch[1]
+
+
 def flat(nest) -> list:
     found = []
     map_nest(found.append, nest)

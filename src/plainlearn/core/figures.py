@@ -160,11 +160,8 @@ def _to_pixels(im: Any) -> NDArray[Any]:
         raise ShapeError(f"an image has shape {shape}; expected (H, W), (C, H, W) or (H, W, C)", try_=hint)
     if values.size == 0:
         raise ShapeError(f"an image has shape {shape}, and so no pixels")
-    if values.ndim == 3:
-        return _to_colours(values)
-    return (
-        values if values.dtype.kind in "iu" else values.astype(np.float64)
-    )  # imshow leaves nan and inf blank
+    # imshow scales grey values by itself, and leaves nan and inf blank.
+    return _to_colours(values) if values.ndim == 3 else values
 
 
 def _to_array(im: Any) -> NDArray[Any]:

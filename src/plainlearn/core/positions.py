@@ -80,7 +80,9 @@ def _plain(index: Any) -> int | bool:
     if isinstance(index, bool):
         return index
     if not hasattr(index, "__index__") or getattr(index, "ndim", 0):
-        raise ArgumentTypeError(f"{describe(index)} is among the positions; expected whole numbers, or a mask")
+        raise ArgumentTypeError(
+            f"{describe(index)} is among the positions; expected whole numbers, or a mask"
+        )
     return operator.index(index)
 
 
