@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
 from plainlearn.data.dataset import Datasets, Getter, reader
 from plainlearn.data.split import RandomSplitter, Splitter
+from plainlearn.data.transform import as_transforms
+
+_KEEP: Any = object()
 
 
 class DataBlock:
@@ -22,7 +26,8 @@ class DataBlock:
     `get_items(source)` gives the items (default: the source itself), `splitter(items)` the two
     sides (default: a random fifth for validation). `get_x` and `get_y` give the value of each input and each
     target of an item: one function, a column's name, or a list of them; the default is the
-    item itself. `n_inp` is how many blocks are inputs (default: all but the last).
+    item itself. `n_inp` is how many blocks are inputs (default: all but the last). `item_tfms` act on each
+    sample, `batch_tfms` on whole batches; geometric ones of both compose, and pixels are read once.
 
     >>> numbers = DataBlock(splitter=lambda items: ([0, 1], [2]))
     >>> numbers.datasets([10, 20, 30]).train[1]
@@ -37,6 +42,8 @@ class DataBlock:
         get_x: Any = None,
         get_y: Any = None,
         getters: Sequence[Any] | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
         n_inp: int | None = None,
     ) -> None:
         given = (
@@ -48,6 +55,17 @@ class DataBlock:
         if not 1 <= self.n_inp <= len(self.blocks):
             raise ArgumentError(f"n_inp is {n_inp}; expected 1 to {len(self.blocks)}, the number of blocks")
         self.getters = self._getters(get_x, get_y, getters)
+        self.item_tfms = as_transforms(item_tfms, "item_tfms")
+        self.batch_tfms = as_transforms(batch_tfms, "batch_tfms")
+
+    def new(self, item_tfms: Any = _KEEP, batch_tfms: Any = _KEEP) -> DataBlock:
+        """The same recipe with other transforms; those that are not named stay. This one is left as it is."""
+        other = copy(self)
+        if item_tfms is not _KEEP:
+            other.item_tfms = as_transforms(item_tfms, "item_tfms")
+        if batch_tfms is not _KEEP:
+            other.batch_tfms = as_transforms(batch_tfms, "batch_tfms")
+        return other
 
     def _getters(self, get_x: Any, get_y: Any, getters: Sequence[Any] | None) -> tuple[Getter, ...]:
         inputs, targets = self.n_inp, len(self.blocks) - self.n_inp
@@ -66,7 +84,10 @@ class DataBlock:
     def datasets(self, source: Any) -> Datasets:
         """Training and validation datasets of `source`. Raises `DataError` for a source without items."""
         items, splits = self._split(source)
-        return Datasets.from_items(items, self.blocks, self.getters, splits, n_inp=self.n_inp)
+        return Datasets.from_items(
+            items, self.blocks, self.getters, splits,
+            n_inp=self.n_inp, item_tfms=self.item_tfms, placing=bool(self.batch_tfms),
+        )  # fmt: skip
 
     def _split(self, source: Any) -> tuple[Any, tuple[Sequence[int], Sequence[int]]]:
         found = source if self.get_items is None else self.get_items(source)
@@ -103,7 +124,7 @@ class DataBlock:
         where = path if path is not None else source if isinstance(source, (str, Path)) else "."
         return BlockLoaders(
             self.datasets(source), bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
-            path=where, shuffle=shuffle, drop_last=drop_last, seed=seed,
+            path=where, shuffle=shuffle, drop_last=drop_last, seed=seed, batch_tfms=self.batch_tfms,
         )  # fmt: skip
 
 

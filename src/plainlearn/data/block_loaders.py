@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,30 +15,42 @@ from plainlearn.core.errors import ArgumentError
 from plainlearn.core.lists import L
 from plainlearn.core.tensors import first, to_cpu
 from plainlearn.data.blocks import Block
+from plainlearn.data.collate import collate
 from plainlearn.data.dataset import BlockDataset, Datasets
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
-
-BatchTransform = Callable[[Any, np.random.Generator], Any]
+from plainlearn.data.transform import Transform, for_side
 
 
 class ToModel:
-    """The end of a batch's way: each block's own step, after the batch transforms of this side."""
+    """The end of a batch's way: the batch transforms of this side, then each block's own last step."""
 
-    def __init__(self, blocks: Sequence[Block], transforms: Sequence[BatchTransform] = ()) -> None:
-        self.blocks, self.transforms = tuple(blocks), tuple(transforms)
+    def __init__(self, blocks: Sequence[Block], transforms: Sequence[Transform], side: int) -> None:
+        self.blocks, self.side = tuple(blocks), side
+        self.transforms = for_side(transforms, side)
 
     def __call__(self, batch: Sequence[Any], rng: np.random.Generator) -> tuple[Any, ...]:
-        ready = tuple(block.to_model(field) for block, field in zip(self.blocks, batch, strict=False))
+        fields = tuple(block.begin_batch(field) for block, field in zip(self.blocks, batch, strict=False))
         for transform in self.transforms:
-            ready = transform(ready, rng)
-        return ready
+            fields = transform.on_batch(fields, self.blocks, rng, train=self.side == 0)
+        return tuple(block.to_model(field) for block, field in zip(self.blocks, fields, strict=False))
 
     def decode(self, batch: Sequence[Any]) -> tuple[Any, ...]:
         """Back to what the blocks decode, transform by transform."""
+        fields = tuple(batch)
         for transform in reversed(self.transforms):
-            batch = getattr(transform, "decode", lambda same: same)(batch)
-        return tuple(block.from_model(field) for block, field in zip(self.blocks, batch, strict=False))
+            fields = transform.decode(fields, self.blocks)
+        return tuple(block.from_model(field) for block, field in zip(self.blocks, fields, strict=False))
+
+
+class Settled:
+    """Collates, and makes plain tensors of what waits: for devices that things cannot wait on."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = tuple(blocks)
+
+    def __call__(self, items: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(block.settle(field) for block, field in zip(self.blocks, collate(items), strict=False))
 
 
 class BlockLoaders(DataLoaders):
@@ -56,7 +68,7 @@ class BlockLoaders(DataLoaders):
         seed: int | None = None,
         shuffle: bool = True,
         drop_last: bool | None = None,
-        batch_tfms: tuple[Sequence[BatchTransform], Sequence[BatchTransform]] = ((), ()),
+        batch_tfms: Sequence[Transform] = (),
     ) -> None:
         device = default_device() if device is None else torch.device(device)
         blocks = datasets.train.blocks
@@ -66,8 +78,16 @@ class BlockLoaders(DataLoaders):
         workers = _default_workers() if num_workers is None else num_workers
 
         def loader(dataset: BlockDataset, side: int, **settings: Any) -> DataLoader:
-            after = ToModel(blocks, batch_tfms[side])
-            return DataLoader(dataset, num_workers=workers, device=device, after_batch=after, **settings)
+            after = ToModel(blocks, batch_tfms, side)
+            put_together = collate if device.type == "cpu" else Settled(blocks)
+            return DataLoader(
+                dataset,
+                num_workers=workers,
+                device=device,
+                after_batch=after,
+                collate_fn=put_together,
+                **settings,
+            )
 
         train = loader(datasets.train, 0, bs=bs, shuffle=shuffle, drop_last=dropped, seed=seed)
         valid = loader(datasets.valid, 1, bs=val_bs or bs)

@@ -38,6 +38,14 @@ class Block:
         """The thing itself, from what a getter gives."""
         return value
 
+    def place(self, thing: Any, frame: tuple[int, int]) -> Any:
+        """The thing ready for geometry; `frame` is the (height, width) of the sample's picture. See `Geometry`."""
+        return thing
+
+    def frame(self, thing: Any) -> tuple[int, int] | None:
+        """The (height, width) of the thing, if others are placed by it."""
+        return None
+
     def encode(self, thing: Any) -> Any:
         """The thing as the model gets it."""
         return thing
@@ -45,6 +53,14 @@ class Block:
     def decode(self, encoded: Any) -> Any:
         """Back from `encode`, for people."""
         return encoded
+
+    def settle(self, batch: Any) -> Any:
+        """A batch of encoded things as plain tensors that can travel to another device."""
+        return batch
+
+    def begin_batch(self, batch: Any) -> Any:
+        """A batch of encoded things as the batch transforms take it."""
+        return batch
 
     def to_model(self, batch: Any) -> Any:
         """A whole batch of encoded things, on the device, as the model's input: bytes to fractions, say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block
 from plainlearn.data.label import ColReader
+from plainlearn.data.transform import Transform, for_side
 
 Getter = Callable[[Any], Any]
-ItemTransform = Callable[[tuple[Any, ...], np.random.Generator], tuple[Any, ...]]
 
 
 class BlockDataset:
@@ -31,10 +31,15 @@ class BlockDataset:
         getters: Sequence[Getter],
         *,
         n_inp: int,
-        item_tfms: Sequence[ItemTransform] = (),
+        side: int = 0,
+        item_tfms: Sequence[Transform] = (),
+        placing: bool = False,
     ) -> None:
         self.items, self.blocks, self.getters = L(items), tuple(blocks), tuple(getters)
-        self.n_inp, self.item_tfms = n_inp, tuple(item_tfms)
+        self.n_inp, self.side = n_inp, side
+        self.item_tfms = for_side(item_tfms, side)
+        #: Whether things wait, placed, for transforms of whole batches; see `Block.place`.
+        self.placing = placing or bool(self.item_tfms)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -45,8 +50,10 @@ class BlockDataset:
     def draw(self, index: int, rng: np.random.Generator) -> tuple[Any, ...]:
         """Item `index`, with whatever is random in it taken from `rng`."""
         things = self.opened(index)
+        if self.placing:
+            things = self._placed(things)
         for transform in self.item_tfms:
-            things = transform(things, rng)
+            things = transform.on_items(things, self.blocks, rng, train=self.side == 0)
         return tuple(block.encode(thing) for block, thing in zip(self.blocks, things, strict=True))
 
     def opened(self, index: int) -> tuple[Any, ...]:
@@ -59,6 +66,13 @@ class BlockDataset:
         except Exception as error:
             error.add_note(f"the item is {item!r}")
             raise
+
+    def _placed(self, things: tuple[Any, ...]) -> tuple[Any, ...]:
+        frames = [block.frame(thing) for block, thing in zip(self.blocks, things, strict=True)]
+        frame = next((size for size in frames if size is not None), None)
+        if frame is None:
+            return things
+        return tuple(block.place(thing, frame) for block, thing in zip(self.blocks, things, strict=True))
 
     def values(self, position: int) -> L[Any]:
         """What the getter of block `position` gives for every item."""
@@ -110,7 +124,8 @@ class Datasets:
         splits: tuple[Sequence[int], Sequence[int]],
         *,
         n_inp: int,
-        item_tfms: tuple[Sequence[ItemTransform], Sequence[ItemTransform]] = ((), ()),
+        item_tfms: Sequence[Transform] = (),
+        placing: bool = False,
     ) -> Datasets:
         """Split `items`, let the blocks learn from the training side, and check the validation side against it.
 
@@ -125,8 +140,12 @@ class Datasets:
         for block, getter in zip(learned, getters, strict=True):
             _check_validation(block, getter, valid_items)
         return cls(
-            BlockDataset(train_items, learned, getters, n_inp=n_inp, item_tfms=item_tfms[0]),
-            BlockDataset(valid_items, learned, getters, n_inp=n_inp, item_tfms=item_tfms[1]),
+            *(
+                BlockDataset(
+                    side_items, learned, getters, n_inp=n_inp, side=side, item_tfms=item_tfms, placing=placing
+                )
+                for side, side_items in enumerate((train_items, valid_items))
+            )
         )
 
     @property

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.blocks import Block, Geometry
+from plainlearn.vision.geometry import identity
 from plainlearn.vision.image import load_image
+from plainlearn.vision.placed import PlacedImage
 
 
 class ImageBlock(Block):
@@ -35,7 +37,16 @@ class ImageBlock(Block):
     def open(self, value: Any) -> NDArray[np.uint8]:
         return load_image(value, mode=self.mode, background=self.background)
 
-    def encode(self, thing: NDArray[np.uint8]) -> Tensor:
+    def frame(self, thing: NDArray[np.uint8]) -> tuple[int, int]:
+        return thing.shape[0], thing.shape[1]
+
+    def place(self, thing: NDArray[np.uint8], frame: tuple[int, int]) -> PlacedImage:
+        pixels = thing if thing.ndim == 3 else thing[:, :, None]
+        return PlacedImage([pixels], np.array([frame], dtype=np.int64), identity())
+
+    def encode(self, thing: NDArray[np.uint8] | PlacedImage) -> Tensor | PlacedImage:
+        if isinstance(thing, PlacedImage):
+            return thing  # it is read with its batch
         channels_last = thing if thing.ndim == 3 else thing[:, :, None]
         return torch.from_numpy(np.ascontiguousarray(channels_last.transpose(2, 0, 1)))
 
@@ -43,7 +54,17 @@ class ImageBlock(Block):
         channels_last = encoded.numpy().transpose(1, 2, 0)
         return channels_last if channels_last.shape[2] == 3 else channels_last[:, :, 0]
 
-    def to_model(self, batch: Tensor) -> Tensor:
+    def begin_batch(self, batch: Any) -> PlacedImage:
+        if isinstance(batch, Tensor):
+            return PlacedImage.from_batch(batch)
+        return PlacedImage.joined(batch)
+
+    def settle(self, batch: Any) -> Tensor:
+        return batch if isinstance(batch, Tensor) else PlacedImage.joined(batch).presized()
+
+    def to_model(self, batch: Tensor | PlacedImage) -> Tensor:
+        if isinstance(batch, PlacedImage):
+            return batch.read()
         return batch.to(torch.float32).div_(255) if batch.dtype == torch.uint8 else batch
 
     def from_model(self, batch: Tensor) -> Tensor:

@@ -1,0 +1,228 @@
+"""Light and colour: brightness and contrast as curves that cost nothing, the rest on finished pixels.
+
+A change of light is a function of a pixel's level alone, so it rides along as a table of 257 values a
+picture and channel when the picture is read; so does normalisation. What mixes channels or places comes after.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plainlearn.core.errors import ArgumentError, ShapeError
+from plainlearn.data.blocks import Block
+from plainlearn.data.transform import Transform
+from plainlearn.vision.placed import PlacedImage
+
+Rng = np.random.Generator
+
+_EDGE = 1e-3  # black and white stay this far from the infinities of a logit
+
+
+@dataclass(frozen=True)
+class _Lighting(Transform):
+    """A new level for every level, each picture its own, in training only. Works in logits: 0 and 1 stay."""
+
+    split_idx: ClassVar[int | None] = 0
+
+    max_lighting: float = 0.2
+    p: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_lighting < 1:
+            raise ArgumentError(f"max_lighting is {self.max_lighting}; expected 0 or more, below 1")
+
+    @abstractmethod
+    def change(self, logits: Tensor, drawn: NDArray[np.bool_], rng: Rng) -> Tensor:
+        """Logits (N, C, L) after the change of the pictures that were drawn."""
+
+    def on_batch(
+        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        return tuple(self._lit(field, rng) if isinstance(field, PlacedImage) else field for field in batch)
+
+    on_items = on_batch
+
+    def _lit(self, field: PlacedImage, rng: Rng) -> PlacedImage:
+        drawn = rng.random(len(field)) < self.p
+        if not drawn.any():
+            return field
+        levels = field.levels()
+        changed = self.change(levels.clamp(_EDGE, 1 - _EDGE).logit(), drawn, rng).sigmoid()
+        return field.lit(torch.where(torch.from_numpy(drawn)[:, None, None], changed, levels))
+
+
+@dataclass(frozen=True)
+class Brightness(_Lighting):
+    """Lighter or darker: a number is added to each pixel's logit."""
+
+    def change(self, logits: Tensor, drawn: NDArray[np.bool_], rng: Rng) -> Tensor:
+        half = 0.5 * self.max_lighting
+        to = rng.uniform(0.5 - half, 0.5 + half, len(drawn))
+        return logits + torch.from_numpy(np.log(to / (1 - to))).to(logits)[:, None, None]
+
+
+@dataclass(frozen=True)
+class Contrast(_Lighting):
+    """More or less contrast: each pixel's logit is multiplied."""
+
+    def change(self, logits: Tensor, drawn: NDArray[np.bool_], rng: Rng) -> Tensor:
+        most = -math.log(1 - self.max_lighting)
+        return (
+            logits * torch.from_numpy(np.exp(rng.uniform(-most, most, len(drawn)))).to(logits)[:, None, None]
+        )
+
+
+@dataclass(frozen=True)
+class _Pixels(Transform):
+    """A change of finished pixels (N, C, h, w), values 0..1, in training only."""
+
+    split_idx: ClassVar[int | None] = 0
+
+    @abstractmethod
+    def change(self, pixels: Tensor, rng: Rng) -> Tensor: ...
+
+    def on_batch(
+        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        return tuple(self.change(finished(field), rng) if is_image(field, block) else field
+                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Saturation(_Pixels):
+    """Stronger or paler colours, by up to a factor of 1 / (1 - `max_lighting`), with probability `p`."""
+
+    max_lighting: float = 0.2
+    p: float = 0.75
+
+    def change(self, pixels: Tensor, rng: Rng) -> Tensor:
+        most = -math.log(1 - self.max_lighting)
+        factor = np.exp(np.where(rng.random(len(pixels)) < self.p, rng.uniform(-most, most, len(pixels)), 0))
+        grey = (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        return (grey + (pixels - grey) * _rows(factor, pixels)).clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class Hue(_Pixels):
+    """Colours turned by up to `max_hue` of the whole circle, with probability `p`; greys stay."""
+
+    max_hue: float = 0.1
+    p: float = 0.75
+
+    def change(self, pixels: Tensor, rng: Rng) -> Tensor:
+        count = len(pixels)
+        turn = (
+            np.where(rng.random(count) < self.p, rng.uniform(-self.max_hue, self.max_hue, count), 0)
+            * 2
+            * math.pi
+        )
+        # A rotation of colour space about the grey axis (1, 1, 1), by Rodrigues' formula.
+        cos, sin = np.cos(turn)[:, None, None], np.sin(turn)[:, None, None] / math.sqrt(3)
+        cross = np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+        matrices = cos * np.eye(3) + sin * cross + (1 - cos) * np.full((3, 3), 1 / 3)
+        return torch.einsum("nij,njhw->nihw", torch.from_numpy(matrices).to(pixels), pixels).clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class RandomErasing(_Pixels):
+    """Up to `max_count` boxes replaced by noise, each `sl` to `sh` of the area, with probability `p`.
+
+    Source: Zhong et al. 2017, arXiv:1708.04896.
+    """
+
+    p: float = 0.5
+    sl: float = 0.0
+    sh: float = 0.3
+    min_aspect: float = 0.3
+    max_count: int = 1
+
+    def change(self, pixels: Tensor, rng: Rng) -> Tensor:
+        count, channels, height, width = pixels.shape
+        changed = pixels.clone()
+        for row in np.flatnonzero(rng.random(count) < self.p):
+            boxes = int(rng.integers(1, self.max_count + 1))
+            for _ in range(boxes):
+                area = rng.uniform(self.sl, self.sh) * height * width / boxes
+                ratio = math.exp(rng.uniform(math.log(self.min_aspect), -math.log(self.min_aspect)))
+                h, w = min(height, round(math.sqrt(area * ratio))), min(width, round(math.sqrt(area / ratio)))
+                top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+                noise = torch.from_numpy(rng.random((channels, h, w), dtype=np.float32)).to(pixels)
+                changed[row, :, top : top + h, left : left + w] = noise
+        return changed
+
+
+@dataclass(frozen=True)
+class Normalize(Transform):
+    """Each channel less its `mean`, divided by its `std`, as pretrained weights expect. Values are 0..1 before."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
+            raise ArgumentError(f"mean is {self.mean} and std {self.std}; expected one of each a channel, std above 0",
+                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
+
+    @classmethod
+    def from_stats(cls, mean: Sequence[float], std: Sequence[float]) -> Self:
+        """From one mean and one standard deviation a channel."""
+        return cls(tuple(map(float, mean)), tuple(map(float, std)))
+
+    def on_batch(
+        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        return tuple(self._normalised(field) if is_image(field, block) else field
+                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+
+    def _normalised(self, field: PlacedImage | Tensor) -> PlacedImage | Tensor:
+        if isinstance(field, PlacedImage):
+            mean, std = self._stats(field.channels, torch.zeros(()))
+            return field.lit((field.levels() - mean[0]) / std[0])
+        pixels = finished(field)
+        mean, std = self._stats(pixels.shape[1], pixels)
+        return (pixels - mean) / std
+
+    def decode(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> tuple[Any, ...]:
+        def undone(field: Any) -> Any:
+            mean, std = self._stats(field.shape[1], field)
+            return field * std + mean
+
+        return tuple(undone(field) if is_image(field, block) else field
+                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+
+    def _stats(self, channels: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        if len(self.mean) not in (1, channels):
+            raise ShapeError(
+                f"Normalize has {len(self.mean)} channels and the images {channels}; expected the same"
+            )
+        shape = (1, -1, 1, 1) if like.ndim else (1, 1, -1, 1)
+        mean, std = (
+            torch.tensor(each, dtype=torch.float32, device=like.device).view(shape)
+            for each in (self.mean, self.std)
+        )
+        return mean, std
+
+
+def is_image(field: Any, block: Block) -> bool:
+    """Whether this field of a batch is an image, waiting or finished."""
+    return isinstance(field, PlacedImage) or (block.geometry == "image" and isinstance(field, Tensor))
+
+
+def finished(field: PlacedImage | Tensor) -> Tensor:
+    """The pixels of an image field, 0..1, read now if they still wait."""
+    if isinstance(field, PlacedImage):
+        return field.read()
+    return field.to(torch.float32) / 255 if field.dtype == torch.uint8 else field
+
+
+def _rows(values: NDArray[np.float64], like: Tensor) -> Tensor:
+    return torch.from_numpy(values).to(like).view(-1, 1, 1, 1)

@@ -1,0 +1,194 @@
+"""Things with a place: pixels, masks, points and boxes that wait, with a map, for the one time they are read.
+
+Transforms change the map, never the thing. `read` is called once, at the end.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plainlearn.core.errors import ShapeError
+from plainlearn.vision import geometry
+from plainlearn.vision.geometry import Maps
+from plainlearn.vision.sampling import Layout, level_curves, sample_images, sample_labels
+from plainlearn.vision.sampling_kernel import Mode, PadMode
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Placed(ABC):
+    """N things of one kind, `maps` (N, 3, 3) from output to input, and the `size` (h, w) of the output.
+
+    `size` None means each thing's own, which only a batch of equal ones can be read with.
+    `originals` (N, 2) are the heights and widths of the pictures that the things belong to.
+    """
+
+    things: Any
+    originals: NDArray[np.int64]
+    maps: Maps
+    size: Size | None = None
+    pad_mode: PadMode = "reflection"
+
+    #: Whether a sample's frame is this thing's; points and boxes live in another's.
+    has_frame: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """The present height and width of each, (N, 2)."""
+        return self.originals if self.size is None else np.broadcast_to(np.array(self.size), (len(self), 2))
+
+    def then(self, maps: Maps, size: Size | None = None, pad_mode: PadMode | None = None) -> Self:
+        """The same, read through one more map."""
+        return replace(
+            self,
+            maps=geometry.compose(self.maps, maps),
+            size=size if size is not None else self.size,
+            pad_mode=pad_mode or self.pad_mode,
+        )
+
+    def output_size(self) -> Size:
+        """The size to read at. Raises `ShapeError` when the pictures differ and nothing says which."""
+        if self.size is not None:
+            return self.size
+        if (self.originals != self.originals[0]).any():
+            other = int(np.flatnonzero((self.originals != self.originals[0]).any(axis=1))[0])
+            raise ShapeError(
+                f"images of one batch have different sizes: image 0 is {_shown(self.originals[0])}, "
+                f"image {other} is {_shown(self.originals[other])} (height × width); a batch needs one size",
+                try_="item_tfms=Resize(224)",
+            )
+        height, width = self.originals[0].tolist()
+        return height, width
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Many as one. Raises `ShapeError` when they were asked for in different sizes."""
+        first = parts[0]
+        for position, part in enumerate(parts):
+            if part.size != first.size:
+                raise ShapeError(
+                    f"image 0 is to be read at {first.size} and image {position} at {part.size}; expected one size"
+                )
+        return replace(
+            first,
+            things=[thing for part in parts for thing in part.things],
+            originals=np.concatenate([part.originals for part in parts]),
+            maps=np.concatenate([part.maps for part in parts]),
+        )
+
+    @abstractmethod
+    def read(self) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class PlacedImage(Placed):
+    """Pictures, uint8 (H, W, C) each. `curves` turn levels into values; see `sampling.level_curves`."""
+
+    curves: Tensor | None = None
+    mode: Mode = "cubic"
+    layout: Layout = "hwc"
+
+    def lit(self, curves: Tensor) -> PlacedImage:
+        """With other curves, (N or 1, C, 257)."""
+        return replace(self, curves=curves)
+
+    def levels(self) -> Tensor:
+        """The curves as they stand, one row a picture: (N, C, 257) of values 0..1 before normalisation."""
+        if self.curves is not None:
+            return self.curves.expand(len(self), -1, -1)
+        return level_curves(len(self), self.channels)
+
+    @property
+    def channels(self) -> int:
+        return int(self.things[0].shape[-1 if self.layout == "hwc" else 0])
+
+    @classmethod
+    def from_batch(cls, batch: Tensor) -> PlacedImage:
+        """A batch of pictures (N, C, H, W): uint8 as they are, floats 0..1 rounded to levels."""
+        pixels = batch if batch.dtype == torch.uint8 else batch.mul(255).round().clamp(0, 255).to(torch.uint8)
+        sizes = np.tile(np.array(batch.shape[2:], dtype=np.int64), (len(batch), 1))
+        return cls(pixels, sizes, geometry.identity(len(batch)), layout="chw")
+
+    def read(self) -> Tensor:
+        """Values (N, C, h, w), float32, 0..1 unless the curves say otherwise. The one interpolation."""
+        size = self.output_size()
+        if self.curves is None and self._untouched(size):
+            return self._stacked().to(torch.float32).div_(255)  # nothing to interpolate
+        return sample_images(
+            self.things, self.maps, size,
+            mode=self.mode, pad_mode=self.pad_mode, curves=self.curves, layout=self.layout,
+        )  # fmt: skip
+
+    def presized(self) -> Tensor:
+        """Read now, at the present size, to uint8 (N, C, h, w): what travels to a GPU and is read once more there."""
+        if self._untouched(self.output_size()):
+            return self._stacked()
+        return replace(self, curves=None).read().mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+
+    def _untouched(self, size: Size) -> bool:
+        return bool((self.originals == size).all() and (self.maps == np.eye(3)).all())
+
+    def _stacked(self) -> Tensor:
+        if isinstance(self.things, Tensor):
+            pictures = self.things
+        else:
+            pictures = torch.stack([torch.as_tensor(picture) for picture in self.things])
+        return pictures if self.layout == "chw" else pictures.permute(0, 3, 1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class PlacedMask(Placed):
+    """Masks, integers (H, W) each; read as (N, h, w) int64, each pixel the label of the nearest one."""
+
+    def read(self) -> Tensor:
+        masks = cast("Sequence[Any]", self.things)
+        return sample_labels(masks, self.maps, self.output_size(), pad_mode=self.pad_mode).long()
+
+
+@dataclass(frozen=True)
+class PlacedPoints(Placed):
+    """Points, float (K, 2) each as (x, y) in −1..1 of the picture; read as where they appear, (N, K, 2)."""
+
+    has_frame: ClassVar[bool] = False
+
+    def read(self) -> Tensor:
+        return geometry.map_points(
+            self.maps, torch.stack([torch.as_tensor(points) for points in self.things])
+        )
+
+
+@dataclass(frozen=True)
+class PlacedBoxes(Placed):
+    """Boxes, float (K, 4) each as (x0, y0, x1, y1) in −1..1; read clipped, (N, most, 4), gone ones zeros."""
+
+    has_frame: ClassVar[bool] = False
+
+    def read(self) -> Tensor:
+        most = max(len(boxes) for boxes in self.things)
+        padded = torch.zeros(len(self), most, 4)
+        for row, boxes in zip(padded, self.things, strict=True):
+            row[: len(boxes)] = torch.as_tensor(boxes)
+        return geometry.map_boxes(self.maps, padded)[0]
+
+
+def frame_of(fields: Sequence[Any]) -> Placed:
+    """The field that the others' geometry follows: the first with a frame of its own."""
+    for field in fields:
+        if isinstance(field, Placed) and field.has_frame:
+            return field
+    raise ShapeError("a geometric transform needs an image or a mask in the sample; there is none")
+
+
+def _shown(size: NDArray[np.int64]) -> str:
+    return f"{size[0]} × {size[1]}"
