@@ -31,7 +31,7 @@ check: ## format, lint, types and import contracts, without changing anything
 	run format $(PY) -m ruff format --check --output-format concise .; \
 	run lint $(PY) -m ruff check --output-format concise .; \
 	run types $(PY) -m pyright --pythonpath $(PY); \
-	run contracts .venv/bin/lint-imports --no-cache; \
+	run contracts .venv/bin/lint-imports --no-cache --no-logo; \
 	exit $$failed
 
 format: ## put the code into its format, and repair what ruff can
