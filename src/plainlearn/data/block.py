@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -46,9 +47,7 @@ class DataBlock:
         batch_tfms: Any = None,
         n_inp: int | None = None,
     ) -> None:
-        given = (
-            (Block, Block) if blocks is None else blocks if isinstance(blocks, (tuple, list)) else (blocks,)
-        )
+        given = _as_list((Block, Block) if blocks is None else blocks)
         self.blocks: tuple[Block, ...] = tuple(made(block) for block in given)
         self.get_items, self.splitter = get_items, splitter or RandomSplitter()
         self.n_inp = max(1, len(self.blocks) - 1) if n_inp is None else n_inp
@@ -91,7 +90,7 @@ class DataBlock:
 
     def _split(self, source: Any) -> tuple[Any, tuple[Sequence[int], Sequence[int]]]:
         found = source if self.get_items is None else self.get_items(source)
-        items = found if hasattr(found, "iloc") else L(found)
+        items: Any = found if hasattr(found, "iloc") else L[Any](found)
         if len(items) == 0:
             how = (
                 "" if self.get_items is None else f" by {getattr(self.get_items, '__name__', self.get_items)}"
@@ -107,7 +106,7 @@ class DataBlock:
     def dataloaders(
         self,
         source: Any,
-        path: str | Path | None = None,
+        path: str | os.PathLike[str] | None = None,
         bs: int = 64,
         val_bs: int | None = None,
         num_workers: int | None = None,
@@ -121,7 +120,8 @@ class DataBlock:
         `num_workers` threads read files (default: one for each core, at most 8). `drop_last` drops
         the short last training batch; by default it does unless it is the only one.
         """
-        where = path if path is not None else source if isinstance(source, (str, Path)) else "."
+        named = path if path is not None else source
+        where = Path(cast("str", named)) if isinstance(named, (str, os.PathLike)) else Path()
         return BlockLoaders(
             self.datasets(source), bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
             path=where, shuffle=shuffle, drop_last=drop_last, seed=seed, batch_tfms=self.batch_tfms,
@@ -137,6 +137,11 @@ def _for_each(name: str, getter: Any, count: int) -> list[Getter]:
         return [_same] * count
     if not isinstance(getter, (list, tuple)):
         return [reader(getter)] * count
-    if len(getter) != count:
-        raise ArgumentError(f"{name} has {len(getter)} getters for {count} blocks; expected one each")
-    return [reader(one) for one in getter]
+    listed = _as_list(getter)
+    if len(listed) != count:
+        raise ArgumentError(f"{name} has {len(listed)} getters for {count} blocks; expected one each")
+    return [reader(one) for one in listed]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(cast("list[Any] | tuple[Any, ...]", value)) if isinstance(value, (list, tuple)) else [value]

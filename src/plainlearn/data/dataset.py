@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -99,9 +99,8 @@ class BlockDataset:
                 continue
             found: Counter[Any] = Counter()
             for value in self.values(position):
-                found.update(
-                    [value] if isinstance(value, str) or not isinstance(value, (list, tuple, L)) else value
-                )
+                many = isinstance(value, (list, tuple))
+                found.update(cast("Sequence[Any]", value) if many else [value])
             return {label: found[label] for label in vocab}
         raise DataError("no target here has classes to count")
 

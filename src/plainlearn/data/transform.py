@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -60,14 +60,15 @@ def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
     """A tuple of transforms from what a person writes: one, a list, a class, a function, nothing."""
     if given is None:
         return ()
-    listed: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given]
+    listed = list(cast("list[Any]", given)) if isinstance(given, (list, tuple)) else [given]
     made: list[Transform] = []
     for each in listed:
-        transform = each() if isinstance(each, type) and issubclass(each, Transform) else each
-        if isinstance(transform, Transform):
-            made.append(transform)
-        elif callable(transform):
-            made.append(Function(transform))
+        if isinstance(each, Transform):
+            made.append(each)
+        elif isinstance(each, type) and issubclass(each, Transform):
+            made.append(each())
+        elif callable(each):
+            made.append(Function(each))
         else:
             raise ArgumentTypeError(f"{name} has {each!r}; expected transforms", try_=f"{name}=Resize(224)")
     return tuple(made)

@@ -6,7 +6,7 @@ import json as json_format
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -169,7 +169,7 @@ class _Story:
                 self.say(f"{number:>5}  " + "  ".join(f"{value:>14.6f}" for value in row))
 
     @contextmanager
-    def timed(self, name: str, parameters: int) -> Iterator[Rung]:
+    def timed(self, name: str, parameters: int) -> Generator[Rung]:
         """A rung whose seconds are those spent inside."""
         rung = Rung(name, parameters, 0.0, 0.0)
         began = time.perf_counter()

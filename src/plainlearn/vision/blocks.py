@@ -73,7 +73,10 @@ class ImageBlock(Block):
     def show(self, thing: NDArray[np.uint8], ax: Any) -> str:
         from plainlearn.core.figures import show_image
 
-        show_image(thing, ax=ax, **({} if thing.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 255}))
+        if thing.ndim == 3:
+            show_image(thing, ax=ax)
+        else:
+            show_image(thing, ax=ax, cmap="gray", vmin=0, vmax=255)
         return ""
 
     @property

@@ -49,7 +49,10 @@ class _Lighting(Transform):
     ) -> tuple[Any, ...]:
         return tuple(self._lit(field, rng) if isinstance(field, PlacedImage) else field for field in batch)
 
-    on_items = on_batch
+    def on_items(
+        self, things: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        return self.on_batch(things, blocks, rng, train=train)
 
     def _lit(self, field: PlacedImage, rng: Rng) -> PlacedImage:
         drawn = rng.random(len(field)) < self.p

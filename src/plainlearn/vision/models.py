@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ def create_head(
     """
     widths = [features * 2 if concat_pool else features, *lin_ftrs]
     layers: list[nn.Module] = [AdaptiveConcatPool2d() if concat_pool else nn.AdaptiveAvgPool2d(1), Flatten()]
-    for width, following in zip(widths[:-1], widths[1:], strict=True):
+    for width, following in pairwise(widths):
         linear = nn.Linear(width, following, bias=False)  # the batch norm behind it has the bias
         layers += [nn.BatchNorm1d(width), nn.Dropout(ps / 2), linear, nn.ReLU(inplace=True)]
     layers += [nn.BatchNorm1d(widths[-1]), nn.Dropout(ps), nn.Linear(widths[-1], n_out, bias=False)]

@@ -72,13 +72,13 @@ class Geometric(Transform):
         frame = frame_of(fields)
         sizes = frame.sizes()
         maps, size = self.draw(sizes, rng, train=train)
-        for _ in range(_REDRAWS):
-            bad = geometry.crosses_horizon(geometry.compose(frame.maps, maps))
+        bad = geometry.crosses_horizon(geometry.compose(frame.maps, maps))
+        for attempt in range(_REDRAWS):
             if not bad.any():
                 break
-            maps = np.where(bad[:, None, None], self.draw(sizes, rng, train=train)[0], maps)
-        else:
-            maps = np.where(bad[:, None, None], geometry.identity(), maps)
+            again = geometry.identity() if attempt == _REDRAWS - 1 else self.draw(sizes, rng, train=train)[0]
+            maps = np.where(bad[:, None, None], again, maps)
+            bad = geometry.crosses_horizon(geometry.compose(frame.maps, maps))
         pad = getattr(self, "pad_mode", None) or self.beyond
         return tuple(field.then(maps, size, pad) if isinstance(field, Placed) else field for field in fields)
 
@@ -259,11 +259,9 @@ class CropPad(Geometric):
 
 
 def _checked_size(size: Any) -> Size:
-    pair = (size, size) if isinstance(size, (int, np.integer)) and not isinstance(size, bool) else size
-    if (
-        not isinstance(pair, (tuple, list))
-        or len(pair) != 2
-        or any(isinstance(side, bool) or not isinstance(side, (int, np.integer)) or side < 1 for side in pair)
+    pair = cast("Sequence[Any]", size if isinstance(size, (tuple, list)) else (size, size))
+    if len(pair) != 2 or any(
+        isinstance(side, bool) or not isinstance(side, (int, np.integer)) or side < 1 for side in pair
     ):
         raise ArgumentError(
             f"size is {size!r}; expected a number of pixels, or (height, width)", try_="Resize(224)"
@@ -272,5 +270,5 @@ def _checked_size(size: Any) -> Size:
 
 
 def _drawn(given: Draw, count: int, otherwise: Callable[[], Any]) -> NDArray[np.float64]:
-    value = otherwise() if given is None else given(count) if callable(given) else given
+    value: Any = otherwise() if given is None else given(count) if callable(given) else given
     return np.broadcast_to(np.asarray(value, dtype=np.float64).reshape(-1), (count,))
