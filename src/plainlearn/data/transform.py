@@ -68,7 +68,7 @@ def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
         elif isinstance(each, type) and issubclass(each, Transform):
             made.append(each())
         elif callable(each):
-            made.append(Function(each))
+            made.append(Function(cast("Callable[[tuple[Any, ...]], tuple[Any, ...]]", each)))
         else:
             raise ArgumentTypeError(f"{name} has {each!r}; expected transforms", try_=f"{name}=Resize(224)")
     return tuple(made)

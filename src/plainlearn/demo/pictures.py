@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ def in_characters(image: Tensor) -> str:
     >>> in_characters(torch.tensor([[0.0, 1.0]]))
     '  ██'
     """
-    levels: list[list[int]] = (image * (len(_SHADES) - 1)).round().int().tolist()
+    levels = cast("list[list[int]]", (image * (len(_SHADES) - 1)).round().int().tolist())
     return "\n".join("".join(_SHADES[level] * 2 for level in row).rstrip() for row in levels)
 
 
@@ -47,7 +47,7 @@ class Album:
         figure, axes = subplots(figsize=(9, 5.5))
         ax = axes.flat[0]
         ax.imshow(part, cmap="Greys")
-        rows: list[list[int]] = part.tolist()
+        rows = cast("list[list[int]]", part.tolist())
         for row, line in enumerate(rows):
             for column, value in enumerate(line):
                 ax.text(column, row, value, ha="center", va="center", fontsize=7,
