@@ -112,8 +112,14 @@ def check_disk(venv: Path, needed: float) -> None:
         )
 
 
-def works(python: Path) -> bool:
-    """Whether `python` starts, is of our version, and has pip."""
+def works(venv: Path) -> bool:
+    """Whether the Python of `venv` starts, is of our version, and has pip, in the place it was made for."""
+    place = venv / "set-up-place"
+    if not place.is_file() or place.read_text() != str(
+        venv
+    ):  # the commands in bin/ name it in their first line
+        return False
+    python = venv / "bin" / "python"
     script = "import sys, pip; print(sys.version)"
     try:
         answer = subprocess.run(
@@ -144,6 +150,7 @@ def create(venv: Path) -> None:
     )
     if made.returncode:
         raise failure(made.stdout + made.stderr, venv)
+    (venv / "set-up-place").write_text(str(venv))
 
 
 def run(command: Sequence[str | Path], what: str, *, venv: Path, lock: int, **settings: str) -> str | None:
@@ -263,7 +270,7 @@ def set_up(root: Path, group: str) -> None:
         start = time.monotonic()
         unfinished = venv / "set-up-unfinished"
         # After an interruption a package may be there by name and lack files: begin anew.
-        fresh = unfinished.exists() or not works(venv / "bin" / "python")
+        fresh = unfinished.exists() or not works(venv)
         version = sys.version.split()[0]
         if fresh:
             clear(venv)

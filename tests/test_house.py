@@ -150,6 +150,14 @@ def test_an_interrupted_set_up_is_begun_anew(
     assert not half.exists()
 
 
+def test_an_environment_that_was_moved_does_not_work(set_up: ModuleType, clone: Path) -> None:
+    venv = clone / ".venv"
+    venv.mkdir()
+    set_up.create(venv)
+    assert set_up.works(venv)
+    assert not set_up.works(venv.rename(venv.with_name("moved")))
+
+
 def test_the_second_make_prints_nothing_and_installs_nothing(set_up: ModuleType, clone: Path) -> None:
     (clone / ".venv" / "bin").mkdir(parents=True)
     # A link would be resolved to where its own environment lies, and the stamp's version is the same.
