@@ -60,10 +60,12 @@ from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, L1Los
 from plainlearn.metrics import accuracy, accuracy_multi, error_rate, mae, mse, rmse, top_k_accuracy
 from plainlearn.optim import SGD, Adam, RMSProp, combine_scheds, combined_cos
 from plainlearn.train import Callback, Learner, Recorder
-from plainlearn.vision.blocks import ImageBlock
+from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
+from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from plainlearn.vision.image import load_image, verify_images
 from plainlearn.vision.learner import cnn_learner, vision_learner
-from plainlearn.vision.loaders import ImageDataLoaders
+from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
+from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
 from plainlearn.vision.models import (
     AdaptiveConcatPool2d,
     Flatten,
@@ -76,6 +78,20 @@ from plainlearn.vision.models import (
     resnet101,
     resnet152,
 )
+from plainlearn.vision.transforms import (
+    CropPad,
+    Dihedral,
+    Flip,
+    PadModes,
+    RandomResizedCrop,
+    Resize,
+    ResizeMethod,
+    Rotate,
+    Warp,
+    Zoom,
+)
+
+imagenet_stats = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 __all__ = [
     "SGD",
@@ -83,21 +99,27 @@ __all__ = [
     "AdaptiveConcatPool2d",
     "BCEWithLogitsLossFlat",
     "Block",
+    "Brightness",
     "Callback",
     "CategoryBlock",
     "ColReader",
     "ColSplitter",
+    "Contrast",
+    "CropPad",
     "CrossEntropyLossFlat",
     "DataBlock",
     "DataLoader",
     "DataLoaders",
     "Datasets",
+    "Dihedral",
     "F",
     "Flatten",
+    "Flip",
     "FuncLabeller",
     "FuncSplitter",
     "GrandparentSplitter",
     "GroupSplitter",
+    "Hue",
     "Image",
     "ImageBlock",
     "ImageDataLoaders",
@@ -107,21 +129,36 @@ __all__ = [
     "L1LossFlat",
     "Learner",
     "MSELossFlat",
+    "MaskBlock",
     "MultiCategoryBlock",
+    "Normalize",
+    "PadModes",
     "Path",
+    "Pipeline",
+    "PointBlock",
     "RMSProp",
+    "RandomErasing",
+    "RandomResizedCrop",
     "RandomSplitter",
     "Recorder",
     "RegexLabeller",
     "RegressionBlock",
+    "Resize",
+    "ResizeMethod",
+    "Rotate",
+    "Saturation",
+    "SegmentationDataLoaders",
     "SimpleNamespace",
     "Tensor",
     "TensorRows",
     "TrainTestSplitter",
     "URLs",
+    "Warp",
+    "Zoom",
     "accuracy",
     "accuracy_multi",
     "array",
+    "aug_transforms",
     "cnn_learner",
     "combine_scheds",
     "combined_cos",
@@ -133,6 +170,7 @@ __all__ = [
     "first",
     "get_files",
     "get_image_files",
+    "imagenet_stats",
     "load_image",
     "mae",
     "math",
@@ -157,6 +195,7 @@ __all__ = [
     "resnet152",
     "rmse",
     "set_seed",
+    "setup_aug_tfms",
     "show_image",
     "show_images",
     "sleep",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError
+from plainlearn.core.errors import ArgumentError, DataError, ShapeError
+from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Geometry
+from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
+from plainlearn.metrics.functions import rmse
 from plainlearn.vision.geometry import identity
-from plainlearn.vision.image import load_image
-from plainlearn.vision.placed import PlacedImage
+from plainlearn.vision.image import load_image, load_mask
+from plainlearn.vision.placed import PlacedImage, PlacedMask, PlacedPoints
 
 
 class ImageBlock(Block):
@@ -82,6 +86,161 @@ class ImageBlock(Block):
     @property
     def channels(self) -> int:
         return 3 if self.mode == "RGB" else 1
+
+
+class MaskBlock(Block):
+    """A mask: one label a pixel, as whole numbers; encoded (H, W) int64. `codes` names the labels 0, 1, 2, …
+
+    `values` says which numbers of the files mean label 0, 1, 2, … when they are not these already.
+    """
+
+    geometry: ClassVar[Geometry] = "mask"
+
+    def __init__(self, codes: Sequence[Any] | None = None, values: Sequence[int] | None = None) -> None:
+        self.codes = () if codes is None else tuple(codes)
+        self.values = () if values is None else tuple(values)
+        if self.values and len(set(self.values)) != len(self.values):
+            raise ArgumentError(f"values has a number twice: {self.values}; expected each once")
+        if self.values and self.codes and len(self.values) != len(self.codes):
+            raise ArgumentError(
+                f"there are {len(self.codes)} codes and {len(self.values)} values; expected one each"
+            )
+
+    def open(self, value: Any) -> NDArray[np.int64]:
+        mask = load_mask(value).astype(np.int64)
+        if not self.values:
+            return mask
+        labels = np.full(mask.shape, -1, dtype=np.int64)
+        for label, number in enumerate(self.values):
+            labels[mask == number] = label
+        if (labels < 0).any():
+            raise DataError(
+                f"the mask {value} has the value {int(mask[labels < 0][0])}; expected one of {self.values}"
+            )
+        return labels
+
+    def frame(self, thing: NDArray[np.int64]) -> tuple[int, int]:
+        return thing.shape[0], thing.shape[1]
+
+    def place(self, thing: NDArray[np.int64], frame: tuple[int, int]) -> PlacedMask:
+        if thing.shape != frame:
+            raise ShapeError(
+                f"the mask is {thing.shape[0]} × {thing.shape[1]} and its image {frame[0]} × {frame[1]}; expected the same"
+            )
+        return PlacedMask([thing], np.array([frame], dtype=np.int64), identity())
+
+    def encode(self, thing: NDArray[np.int64] | PlacedMask) -> Tensor | PlacedMask:
+        return thing if isinstance(thing, PlacedMask) else torch.from_numpy(thing)
+
+    def begin_batch(self, batch: Any) -> PlacedMask:
+        return PlacedMask.from_batch(batch) if isinstance(batch, Tensor) else PlacedMask.joined(batch)
+
+    def settle(self, batch: Any) -> Tensor:
+        return batch if isinstance(batch, Tensor) else PlacedMask.joined(batch).read()
+
+    def to_model(self, batch: Tensor | PlacedMask) -> Tensor:
+        return batch.read() if isinstance(batch, PlacedMask) else batch
+
+    def decode(self, encoded: Tensor) -> NDArray[np.int64]:
+        return encoded.numpy()
+
+    def show(self, thing: NDArray[np.int64], ax: Any) -> str:
+        most = max(len(self.codes) - 1, int(thing.max()), 1)
+        ax.imshow(thing, cmap="tab20", alpha=0.5, vmin=0, vmax=most, interpolation="nearest")
+        return ""
+
+    @property
+    def vocab(self) -> L[Any] | None:
+        return L(list(self.codes)) if self.codes else None
+
+    @property
+    def outputs(self) -> int | None:
+        return len(self.codes) or None
+
+    def loss_func(self) -> Any:
+        return CrossEntropyLossFlat(axis=1)
+
+    def metric(self) -> Any:
+        return pixel_accuracy
+
+
+def pixel_accuracy(inp: Tensor, targ: Tensor) -> Tensor:
+    """The share of pixels whose largest activation is that of their label: (B, K, H, W) against (B, H, W)."""
+    return (inp.argmax(dim=1) == targ).float().mean()
+
+
+class PointBlock(Block):
+    """Points, as (x, y) in pixels of the image, from a getter or a file of numbers; encoded (K, 2) in −1..1.
+
+    −1 and 1 are the outer edges of the picture, whatever its size, so a model need not know it.
+    """
+
+    geometry: ClassVar[Geometry] = "points"
+
+    def __init__(self, n_points: int | None = None) -> None:
+        self.n_points = n_points
+
+    def setup(self, values: Sequence[Any]) -> Self:
+        return self if self.n_points is not None else type(self)(len(_pairs(values[0])))
+
+    def open(self, value: Any) -> NDArray[np.float32]:
+        points = _pairs(value)
+        if self.n_points is not None and len(points) != self.n_points:
+            raise ShapeError(f"an item has {len(points)} points; expected {self.n_points}, as in the first")
+        return points
+
+    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PlacedPoints:
+        return PlacedPoints([_to_unit(thing, frame)], np.array([frame], dtype=np.int64), identity())
+
+    def encode(self, thing: NDArray[np.float32] | PlacedPoints) -> Tensor | PlacedPoints:
+        if isinstance(thing, PlacedPoints):
+            return thing
+        raise ArgumentError(
+            "points are measured in the picture they lie on, and it has no transform that would say its size",
+            try_="item_tfms=Resize(224)",
+        )
+
+    def begin_batch(self, batch: Any) -> Any:
+        return PlacedPoints.from_batch(batch) if isinstance(batch, Tensor) else PlacedPoints.joined(batch)
+
+    def settle(self, batch: Any) -> Tensor:
+        return batch if isinstance(batch, Tensor) else PlacedPoints.joined(batch).read()
+
+    def to_model(self, batch: Tensor | PlacedPoints) -> Tensor:
+        return batch if isinstance(batch, Tensor) else batch.read()
+
+    def decode(self, encoded: Tensor) -> NDArray[np.float32]:
+        return encoded.numpy()
+
+    def show(self, thing: NDArray[np.float32], ax: Any) -> str:
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        x = left + (thing[:, 0] + 1) / 2 * (right - left)
+        y = top + (thing[:, 1] + 1) / 2 * (bottom - top)
+        ax.scatter(x, y, s=14, c="tab:red", marker=".")
+        return ""
+
+    @property
+    def outputs(self) -> int | None:
+        return None if self.n_points is None else 2 * self.n_points
+
+    def loss_func(self) -> Any:
+        return MSELossFlat()
+
+    def metric(self) -> Any:
+        return rmse
+
+
+def _pairs(value: Any) -> NDArray[np.float32]:
+    points = np.asarray(value, dtype=np.float32)
+    if points.size % 2 or points.size == 0:
+        raise ShapeError(f"points have the shape {points.shape}; expected (K, 2), an x and a y each")
+    return points.reshape(-1, 2)
+
+
+def _to_unit(points: NDArray[np.float32], frame: tuple[int, int]) -> NDArray[np.float32]:
+    height, width = frame
+    # A coordinate k names the centre of pixel k, which lies half a pixel from its edge.
+    return ((2 * points + 1) / np.array([width, height], dtype=np.float32) - 1).astype(np.float32)
 
 
 def missing_files(items: list[Any]) -> list[str]:

@@ -15,7 +15,7 @@ from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, Reg
 from plainlearn.data.items import get_image_files
 from plainlearn.data.label import RegexLabeller, parent_label, using_attr
 from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splitter
-from plainlearn.vision.blocks import ImageBlock, missing_files
+from plainlearn.vision.blocks import ImageBlock, MaskBlock, missing_files
 
 AnyPath = str | os.PathLike[str]
 
@@ -37,6 +37,8 @@ class ImageDataLoaders(BlockLoaders):
         seed: int | None = None,
         vocab: Sequence[Any] | None = None,
         img_block: Block | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
         **kwargs: Any,
     ) -> BlockLoaders:
         """Images in folders named after their class, below `train` and `valid`, or split at random by `valid_pct`.
@@ -52,7 +54,11 @@ class ImageDataLoaders(BlockLoaders):
             items = _files(root)
             splitter = RandomSplitter(valid_pct, seed)
         block = DataBlock(
-            blocks=(img_block or ImageBlock(), CategoryBlock(vocab)), splitter=splitter, get_y=parent_label
+            blocks=(img_block or ImageBlock(), CategoryBlock(vocab)),
+            splitter=splitter,
+            get_y=parent_label,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
         )
         return _two_classes(
             block.dataloaders(items, path=root, **kwargs), f"{root} (classes are folder names)"
@@ -67,6 +73,8 @@ class ImageDataLoaders(BlockLoaders):
         valid_pct: float = 0.2,
         seed: int | None = None,
         img_block: Block | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
         **kwargs: Any,
     ) -> BlockLoaders:
         """The files `fnames`, labelled by `label_func(path)`."""
@@ -78,6 +86,8 @@ class ImageDataLoaders(BlockLoaders):
             blocks=(img_block or ImageBlock(), CategoryBlock()),
             splitter=RandomSplitter(valid_pct, seed),
             get_y=label_func,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
         )
         return _two_classes(
             block.dataloaders([Path(name) for name in fnames], path=path, **kwargs), "label_func"
@@ -110,6 +120,8 @@ class ImageDataLoaders(BlockLoaders):
         seed: int | None = None,
         y_block: Block | type[Block] | None = None,
         img_block: Block | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
         **kwargs: Any,
     ) -> BlockLoaders:
         """Files and their labels, side by side."""
@@ -124,6 +136,8 @@ class ImageDataLoaders(BlockLoaders):
             splitter=RandomSplitter(valid_pct, seed),
             get_x=_first,
             get_y=_second,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
         )
         return block.dataloaders(pairs, path=path, **kwargs)
 
@@ -142,6 +156,8 @@ class ImageDataLoaders(BlockLoaders):
         y_block: Block | type[Block] | None = None,
         valid_col: int | str | None = None,
         img_block: Block | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
         **kwargs: Any,
     ) -> BlockLoaders:
         """A table with a column of file names, below `path/folder`, and one of labels.
@@ -167,6 +183,8 @@ class ImageDataLoaders(BlockLoaders):
             splitter=splitter,
             get_x=_first,
             get_y=_second,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
         )
         return block.dataloaders(pairs, path=path, **kwargs)
 
@@ -196,6 +214,37 @@ class ImageDataLoaders(BlockLoaders):
                 try_="delimiter=';'",
             )
         return cls.from_df(df, path, **kwargs)
+
+
+class SegmentationDataLoaders(BlockLoaders):
+    """Loaders of images with a mask each."""
+
+    @classmethod
+    def from_label_func(
+        cls,
+        path: AnyPath,
+        fnames: Sequence[AnyPath],
+        label_func: Callable[[Path], Any],
+        codes: Sequence[Any] | None = None,
+        values: Sequence[int] | None = None,
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        item_tfms: Any = None,
+        batch_tfms: Any = None,
+        **kwargs: Any,
+    ) -> BlockLoaders:
+        """The images `fnames`; `label_func(path)` is where each one's mask is, `codes` what its labels mean.
+
+        `values` are the numbers that the files hold for label 0, 1, 2, … when they are others.
+        """
+        block = DataBlock(
+            blocks=(ImageBlock(), MaskBlock(codes, values)),
+            splitter=RandomSplitter(valid_pct, seed),
+            get_y=label_func,
+            item_tfms=item_tfms,
+            batch_tfms=batch_tfms,
+        )
+        return block.dataloaders([Path(name) for name in fnames], path=path, **kwargs)
 
 
 def _files(root: Path) -> L[Path]:

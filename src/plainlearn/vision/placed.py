@@ -151,6 +151,12 @@ class PlacedImage(Placed):
 class PlacedMask(Placed):
     """Masks, integers (H, W) each; read as (N, h, w) int64, each pixel the label of the nearest one."""
 
+    @classmethod
+    def from_batch(cls, batch: Tensor) -> PlacedMask:
+        """A batch of masks (N, H, W)."""
+        sizes = np.tile(np.array(batch.shape[1:], dtype=np.int64), (len(batch), 1))
+        return cls(batch, sizes, geometry.identity(len(batch)))
+
     def read(self) -> Tensor:
         masks = cast("Sequence[Any]", self.things)
         return sample_labels(masks, self.maps, self.output_size(), pad_mode=self.pad_mode).long()
@@ -161,6 +167,11 @@ class PlacedPoints(Placed):
     """Points, float (K, 2) each as (x, y) in −1..1 of the picture; read as where they appear, (N, K, 2)."""
 
     has_frame: ClassVar[bool] = False
+
+    @classmethod
+    def from_batch(cls, batch: Tensor) -> PlacedPoints:
+        """A batch of points (N, K, 2) that are in −1..1 already."""
+        return cls(batch, np.zeros((len(batch), 2), dtype=np.int64), geometry.identity(len(batch)))
 
     def read(self) -> Tensor:
         return geometry.map_points(
