@@ -16,6 +16,7 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
 from plainlearn.data.dataset import Datasets, Getter, reader
 from plainlearn.data.split import RandomSplitter, Splitter
+from plainlearn.data.summary import Summary
 from plainlearn.data.transform import as_transforms
 
 _KEEP: Any = object()
@@ -82,13 +83,14 @@ class DataBlock:
 
     def datasets(self, source: Any) -> Datasets:
         """Training and validation datasets of `source`. Raises `DataError` for a source without items."""
-        items, splits = self._split(source)
+        items, splits = self.split(source)
         return Datasets.from_items(
             items, self.blocks, self.getters, splits,
             n_inp=self.n_inp, item_tfms=self.item_tfms, placing=bool(self.batch_tfms),
         )  # fmt: skip
 
-    def _split(self, source: Any) -> tuple[Any, tuple[Sequence[int], Sequence[int]]]:
+    def split(self, source: Any) -> tuple[Any, tuple[Sequence[int], Sequence[int]]]:
+        """The items of `source`, and the indices of each side."""
         found = source if self.get_items is None else self.get_items(source)
         items: Any = found if hasattr(found, "iloc") else L[Any](found)
         if len(items) == 0:
@@ -102,6 +104,13 @@ class DataBlock:
         if not len(train):
             raise DataError(f"training is empty: all {len(items)} items went to validation")
         return items, (train, valid)
+
+    def summary(self, source: Any, bs: int = 4, write: Callable[[str], Any] = print) -> None:
+        """Print the way of one sample, and of a batch of `bs`, through every step, with shapes and values.
+
+        A step that fails is named with its items, their sizes and what to add; then the error comes out.
+        """
+        Summary(self, source, bs, write).tell()
 
     def dataloaders(
         self,
@@ -128,13 +137,13 @@ class DataBlock:
         )  # fmt: skip
 
 
-def _same(item: Any) -> Any:
+def itself(item: Any) -> Any:
     return item
 
 
 def _for_each(name: str, getter: Any, count: int) -> list[Getter]:
     if getter is None:
-        return [_same] * count
+        return [itself] * count
     if not isinstance(getter, (list, tuple)):
         return [reader(getter)] * count
     listed = _as_list(getter)

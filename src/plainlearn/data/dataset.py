@@ -51,7 +51,7 @@ class BlockDataset:
         """Item `index`, with whatever is random in it taken from `rng`."""
         things = self.opened(index)
         if self.placing:
-            things = self._placed(things)
+            things = self.placed(things)
         for transform in self.item_tfms:
             things = transform.on_items(things, self.blocks, rng, train=self.side == 0)
         return tuple(block.encode(thing) for block, thing in zip(self.blocks, things, strict=True))
@@ -67,7 +67,8 @@ class BlockDataset:
             error.add_note(f"the item is {item!r}")
             raise
 
-    def _placed(self, things: tuple[Any, ...]) -> tuple[Any, ...]:
+    def placed(self, things: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The things with a place in the sample's picture, ready for geometry."""
         frames = [block.frame(thing) for block, thing in zip(self.blocks, things, strict=True)]
         frame = next((size for size in frames if size is not None), None)
         if frame is None:

@@ -88,7 +88,14 @@ class Placed(ABC):
         )
 
     @abstractmethod
-    def read(self) -> Tensor: ...
+    def read(self) -> Tensor:
+        """The finished batch: the one time that the things are read through their maps."""
+
+    def summary(self) -> str:
+        """In a few words, for people."""
+        sizes = {(int(height), int(width)) for height, width in self.sizes()}
+        shown = " and ".join(f"{height} × {width}" for height, width in sorted(sizes)[:3])
+        return f"{len(self)} {type(self).__name__.removeprefix('Placed').lower()}, {shown}{' …' if len(sizes) > 3 else ''}"
 
 
 @dataclass(frozen=True)

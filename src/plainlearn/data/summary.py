@@ -1,0 +1,138 @@
+"""The story of one sample, and then of a batch, through every step of a data block, with shapes and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from plainlearn.core.lists import L
+from plainlearn.data.collate import collate
+from plainlearn.data.dataset import BlockDataset
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from plainlearn.data.block import DataBlock
+
+_MOST_CLASSES = 12
+
+
+class Summary:
+    """Prints, and where a step fails says which step and which items, and lets the error out."""
+
+    def __init__(self, block: DataBlock, source: Any, bs: int, write: Callable[[str], Any]) -> None:
+        self.block, self.source, self.bs, self.write = block, source, bs, write
+
+    def tell(self) -> None:
+        with self.step("collecting and splitting the items"):
+            items, (train, valid) = self.block.split(self.source)
+        finder = getattr(self.block.get_items, "__name__", "the source itself")
+        self.write(f"Items: {len(items)}, by {finder}, from {_short(self.source)}")
+        self.write(f"Split: {len(train)} training, {len(valid)} validation, by {self.block.splitter}")
+        with self.step("learning from the training items"):
+            datasets = self.block.datasets(self.source)
+        self.blocks_of(datasets.train)
+        self.sample(datasets.train)
+        self.batch(datasets.train)
+
+    def blocks_of(self, dataset: BlockDataset) -> None:
+        self.write("\nBlocks, in order:")
+        for position, block in enumerate(dataset.blocks):
+            role = "input" if position < dataset.n_inp else "target"
+            known = "" if block.vocab is None else f", {len(block.vocab)} classes"
+            self.write(f"  {block.name} ({role}{known}), read by {_short(dataset.getters[position])}")
+        if any(block.vocab is not None for block in dataset.blocks[dataset.n_inp :]):
+            counts = sorted(dataset.counts().items(), key=lambda pair: -pair[1])
+            shown = ", ".join(f"{label} {count}" for label, count in counts[:_MOST_CLASSES])
+            rest = f", … ({len(counts) - _MOST_CLASSES} more)" if len(counts) > _MOST_CLASSES else ""
+            self.write(f"How often each class occurs in training: {shown}{rest}")
+
+    def sample(self, dataset: BlockDataset) -> None:
+        item = dataset.items[0]
+        self.write(f"\nOne sample: {_short(item)}")
+        rng = np.random.default_rng(0)
+        things: list[Any] = []
+        for block, getter in zip(dataset.blocks, dataset.getters, strict=True):
+            with self.step(f"reading the value of {block.name}", [item]):
+                value = getter(item)
+            with self.step(f"opening {block.name}", [item]):
+                things.append(block.open(value))
+            self.write(f"  {block.name}: {_short(value)} -> {described(things[-1])}")
+        placed = tuple(things)
+        for transform in dataset.item_tfms:
+            with self.step(f"applying {transform}", [item]):
+                placed = dataset.placed(placed) if transform is dataset.item_tfms[0] else placed
+                placed = transform.on_items(placed, dataset.blocks, rng, train=True)
+            self.write(f"  {transform} -> {', '.join(map(described, placed))}")
+        for block, thing in zip(dataset.blocks, placed, strict=True):
+            with self.step(f"encoding {block.name}", [item]):
+                encoded = block.encode(thing)
+            self.write(f"  {block.name} as the model gets it: {described(encoded)}")
+
+    def batch(self, dataset: BlockDataset) -> None:
+        count = min(self.bs, len(dataset))
+        members = [dataset.items[index] for index in range(count)]
+        self.write(f"\nA batch of the first {count} items:")
+        with self.step("making the samples of a batch", members):
+            samples = [dataset.draw(index, np.random.default_rng(index)) for index in range(count)]
+        with self.step("putting the samples together", members, dataset):
+            batch = collate(samples)
+        rng = np.random.default_rng(0)
+        fields = tuple(block.begin_batch(f) if self.block.batch_tfms or dataset.item_tfms else f
+                       for block, f in zip(dataset.blocks, batch, strict=True))  # fmt: skip
+        self.write(f"  put together: {', '.join(map(described, fields))}")
+        for transform in self.block.batch_tfms:
+            if transform.split_idx not in (None, 0):
+                continue
+            with self.step(f"applying {transform} to a batch", members, dataset):
+                fields = transform.on_batch(fields, dataset.blocks, rng, train=True)
+            self.write(f"  {transform} -> {', '.join(map(described, fields))}")
+        for block, field in zip(dataset.blocks, fields, strict=True):
+            with self.step(f"finishing {block.name} for the model", members, dataset):
+                ready = block.to_model(field)
+            self.write(f"  {block.name} for the model: {described(ready)}")
+
+    @contextmanager
+    def step(
+        self, what: str, items: Sequence[Any] = (), dataset: BlockDataset | None = None
+    ) -> Generator[None]:
+        """Name the step that fails, and the items it failed on, before the error goes on its way."""
+        try:
+            yield
+        except Exception as error:
+            self.write(f"\nThis failed while {what}: {error}")
+            for index, item in enumerate(items):
+                self.write(f"  item {index}: {_short(item)}{self.sizes(dataset, index)}")
+            raise
+
+    @staticmethod
+    def sizes(dataset: BlockDataset | None, index: int) -> str:
+        if dataset is None:
+            return ""
+        return "  " + ", ".join(described(thing) for thing in dataset.opened(index))
+
+
+def described(value: Any) -> str:
+    """A value in a few words: its kind, its shape, its range."""
+    if isinstance(value, Tensor):
+        kind = str(value.dtype).removeprefix("torch.")
+        if value.ndim == 0:
+            return f"{value.item()} ({kind})"
+        span = f", {value.min().item():.4g} to {value.max().item():.4g}" if value.numel() else ""
+        return f"{kind} {tuple(value.shape)}{span}"
+    if isinstance(value, np.ndarray):
+        array: Any = value
+        return f"{array.dtype} array {array.shape}, {array.min()} to {array.max()}"
+    summary = getattr(value, "summary", None)
+    return summary() if callable(summary) else _short(value)
+
+
+def _short(value: Any) -> str:
+    if callable(value) and hasattr(value, "__name__"):
+        return str(value.__name__)
+    text = repr(L(value)) if isinstance(value, list) else repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}…"
