@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.core.lists import L
@@ -125,14 +126,14 @@ def described(value: Any) -> str:
         span = f", {value.min().item():.4g} to {value.max().item():.4g}" if value.numel() else ""
         return f"{kind} {tuple(value.shape)}{span}"
     if isinstance(value, np.ndarray):
-        array: Any = value
+        array = cast("NDArray[Any]", value)
         return f"{array.dtype} array {array.shape}, {array.min()} to {array.max()}"
     summary = getattr(value, "summary", None)
-    return summary() if callable(summary) else _short(value)
+    return str(summary()) if callable(summary) else _short(value)
 
 
 def _short(value: Any) -> str:
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
-    text = repr(L(value)) if isinstance(value, list) else repr(value)
+    text = repr(L(cast("list[Any]", value))) if isinstance(value, list) else repr(value)
     return text if len(text) <= 100 else f"{text[:97]}…"
