@@ -175,9 +175,9 @@ def _attempt(
 ) -> None:
     """Ask once, for what is missing, and write what comes. Returns if the file is complete."""
     headers = {"User-Agent": f"plainlearn/{__version__}", "Accept-Encoding": "identity"}
-    have, version = partial.size(), partial.version()
-    if have and version:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+    have = partial.size()
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": partial.version()}
     with _open(urllib.request.Request(_quoted(url), headers=headers), partial, timeout_seconds) as response:
         answer = _Answer.of(response.status, response.headers)
         if response.status == 206 and answer.start != have:
@@ -297,6 +297,7 @@ class _Partial:
         self._note = dest.with_name(f".{dest.name}.part.json")
 
     def size(self) -> int:
+        """How much is here that can be continued; of an unknown version nothing can."""
         return self.path.stat().st_size if self.path.is_file() and self.version() else 0
 
     def version(self) -> str:
