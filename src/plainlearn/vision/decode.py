@@ -118,7 +118,8 @@ def _open(data: bytes, kind: str, wish: Wish) -> _Opened:
     elif kind == "WEBP":
         size, orientation = read_webp(data)
         # Before it is opened: the decoder takes memory for the canvas at once.
-        check_memory(size, decoding_cost(kind, "RGBA", wish.mode == "L", orientation), wish.max_memory)
+        cost = decoding_cost(kind, "RGBA", wish.mode == "L", orientation)
+        check_memory(size, cost, 2 * len(data), wish.max_memory)
         check_pillows_limit(kind, size)
         im = _plugin(kind)(io.BytesIO(data))
     else:
@@ -126,7 +127,8 @@ def _open(data: bytes, kind: str, wish: Wish) -> _Opened:
             check_jpeg2000(data)
         im = _plugin(kind)(io.BytesIO(data))
         orientation = exif_orientation(im.info.get("exif") or b"")
-    check_memory(im.size, decoding_cost(kind, im.mode, wish.mode == "L", orientation), wish.max_memory)
+    cost = decoding_cost(kind, im.mode, wish.mode == "L", orientation)
+    check_memory(im.size, cost, 2 * len(data), wish.max_memory)
     check_pillows_limit(kind, im.size)
     return _Opened(im, orientation, depth, white_is_zero)
 
@@ -135,7 +137,7 @@ def _open_png(header: Png, wish: Wish) -> _Opened:
     """Decoded already: rows that are missing in the file come out blank, and Pillow says nothing."""
     im = _plugin("PNG")(io.BytesIO(header.plain))
     cost = decoding_cost("PNG", im.mode, wish.mode == "L", header.orientation)
-    check_memory(header.size, cost, wish.max_memory)
+    check_memory(header.size, cost, 2 * len(header.plain), wish.max_memory)
     im.load()
     width, height = im.size
     last_row = im.crop((0, height - 1, width, height))
@@ -147,7 +149,8 @@ def _open_png(header: Png, wish: Wish) -> _Opened:
 def _open_jpeg(data: bytes, header: Jpeg, wish: Wish) -> _Opened:
     """Without its metadata, in which Pillow finds more to warn of than to use."""
     small, _ = draft_size(header.size, wish.draft_to)
-    check_memory(small, decoding_cost("JPEG", "", wish.mode == "L", header.orientation), wish.max_memory)
+    cost = decoding_cost("JPEG", "", wish.mode == "L", header.orientation)
+    check_memory(small, cost, 2 * len(data), wish.max_memory)
     im = _plugin("JPEG")(io.BytesIO(header.plain(data)))
     if small != header.size:
         im.draft(None, small)

@@ -159,7 +159,7 @@ def _from_pillow(im: Image.Image, wish: Wish) -> Pixels:
     with Naming(b"", _name(im)):
         orientation = exif_orientation(im.info.get("exif") or b"")
         cost = decoding_cost(im.format or "", im.mode, wish.mode == "L", orientation)
-        check_memory(im.size, cost, wish.max_memory)
+        check_memory(im.size, cost, 0, wish.max_memory)
         im.load()
         return orient(flatten(im, wish.mode, wish.background, wish.value_range), orientation)
 

@@ -46,10 +46,11 @@ def decode_jpeg(
     Raises `BadHeader` for damage, unless `strict` is False.
     """
     small, scale = draft_size(header.size, draft_to)
-    cost = 3 if header.orientation == 1 else 6
+    result = 1 if grey else 3
+    cost = max(result + (header.channels == 1 and not grey), result * (1 if header.orientation == 1 else 2))
     if header.progressive:  # all coefficients are kept until the last scan, at full size
-        check_memory(header.size, 2 * header.channels + cost / scale**2, max_memory)
-    check_memory(small, cost, max_memory)
+        check_memory(header.size, 2 * header.channels + cost / scale**2, len(data), max_memory)
+    check_memory(small, cost, len(data), max_memory)
     if simplejpeg is None or header.channels not in (1, 3) or header.bits != 8:
         return None
     as_grey = grey or header.channels == 1

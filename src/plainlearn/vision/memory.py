@@ -8,7 +8,7 @@ from PIL import Image
 
 from plainlearn.core.errors import DataError
 
-__all__ = ["MAX_MEMORY", "check_memory", "check_pillows_limit", "decoding_cost"]
+__all__ = ["MAX_MEMORY", "STRIP", "check_memory", "check_pillows_limit", "decoding_cost"]
 
 MAX_MEMORY: Final = 1 << 30
 """Bytes that opening one image may take beyond what the program had: 1 GiB, room for 100 megapixels."""
@@ -16,7 +16,10 @@ MAX_MEMORY: Final = 1 << 30
 # Bytes a pixel that Pillow holds of a mode, and that a format's codec holds besides, at their highest
 # while decoding. Measured by the growth of a process, and rounded up; a test measures again.
 _DECODED: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-_CODEC: Final = {"WEBP": 12, "AVIF": 10, "HEIF": 10, "JPEG2000": 24, "GIF": 8}
+_CODEC: Final = {"WEBP": 12, "AVIF": 8, "HEIF": 8, "JPEG2000": 16, "GIF": 8}
+STRIP: Final = 1 << 20
+"""Pixels converted at a time: a second whole copy of a large image would be felt."""
+_STRIP_COST: Final = 32
 _GUARDED: Final = {"GIF": 1, "TIFF": 1, "ICO": 1, "WEBP": 2}  # times the limit at which they speak up
 
 
@@ -26,10 +29,13 @@ def decoding_cost(kind: str, mode: str, grey: bool, orientation: int) -> float:
     return _DECODED.get(mode, 4) + _CODEC.get(kind, 0) + result
 
 
-def check_memory(size: tuple[int, int], cost: float, max_memory: int) -> None:
-    """Raises `DataError` if an image of `size`, at `cost` bytes a pixel, takes more than `max_memory`."""
+def check_memory(size: tuple[int, int], cost: float, file_bytes: int, max_memory: int) -> None:
+    """Raises `DataError` if an image of `size`, at `cost` bytes a pixel, takes more than `max_memory`.
+
+    `file_bytes` is what the file itself takes, as often as it is held.
+    """
     width, height = size
-    need = int(width * height * cost)
+    need = int(width * height * cost + min(width * height, STRIP) * _STRIP_COST) + file_bytes
     if need > max_memory:
         raise DataError(
             f"its {width:,}×{height:,} pixels would take {need / 2**20:,.0f} MiB to open; the limit is"

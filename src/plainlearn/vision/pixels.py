@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.vision.memory import STRIP
 
 __all__ = ["Mode", "Pixels", "Range", "as_labels", "flatten", "orient", "scale_to_uint8"]
 
@@ -23,7 +24,6 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _WIDE: Final = {"I": (0.0, 65535.0), "F": (0.0, 1.0)}  # the modes beyond 8 bits, and what is black and white
 _SEE_THROUGH: Final = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
-_STRIP: Final = 1 << 23  # pixels converted at a time: beyond it a second whole copy would be felt
 
 
 def flatten(
@@ -35,9 +35,12 @@ def flatten(
     the result. Values of more than 8 bits are scaled by `scale_to_uint8`.
     """
     width, height = im.size
-    rows = max(1, _STRIP // width)
+    rows = max(1, STRIP // width)
     if rows >= height:
         return _flatten_strip(im, mode, background, value_range)
+    if im.mode in ("I", "F") and value_range is None:  # so that a message speaks of all of the picture
+        least, most = cast("Range", im.getextrema())
+        _check_range(least, most, _WIDE[im.mode], im.mode)
     out = np.empty((height, width) if mode == "L" else (height, width, 3), np.uint8)
     for top in range(0, height, rows):
         strip = im.crop((0, top, width, min(top + rows, height)))
@@ -107,12 +110,8 @@ def scale_to_uint8(values: NDArray[Any], value_range: Range | None = None) -> Pi
     if not np.isfinite([least, most]).all():
         bad = int(values.size - np.isfinite(values).sum())
         raise DataError(f"{bad:,} of its {values.size:,} values are nan or infinite")
-    if value_range is None and (least < low or most > high):
-        raise DataError(
-            f"its values run from {least:g} to {most:g}; values of type {values.dtype} are expected within"
-            f" {low:g} to {high:g}",
-            try_=f"value_range=({least:g}, {most:g}), or whatever means black and white in all your images",
-        )
+    if value_range is None:
+        _check_range(least, most, (low, high), str(values.dtype))
     share = (np.clip(values, low, high).astype(np.float64) - low) / (high - low)
     return np.rint(share * 255).astype(np.uint8)
 
@@ -141,6 +140,16 @@ def as_labels(im: Image.Image) -> NDArray[Any]:
         f"it is in colour (mode {im.mode}); expected a mask, with one number a pixel",
         try_="a function of yours that turns its colours into numbers",
     )
+
+
+def _check_range(least: float, most: float, expected: Range, kind: str) -> None:
+    low, high = expected
+    if least < low or most > high:
+        raise DataError(
+            f"its values run from {least:g} to {most:g}; values of type {kind} are expected within"
+            f" {low:g} to {high:g}",
+            try_=f"value_range=({least:g}, {most:g}), or whatever means black and white in all your images",
+        )
 
 
 def _from_lab(im: Image.Image) -> Image.Image:
