@@ -8,27 +8,38 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from plainlearn.core.errors import LossError
+
 Reduction = Literal["mean", "sum", "none"]
 
 
 class Loss(ABC):
-    """A loss that knows its `activation` (logits to probabilities) and `decodes` (to an answer)."""
+    """A loss that knows what a model's outputs mean: their `activation`, and how the result `decodes`."""
+
+    reduction: Reduction
 
     @abstractmethod
-    def __call__(self, inp: Tensor, targ: Tensor) -> Tensor: ...
+    def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
+        """The loss of the outputs `inp` against the targets `targ`: one number, unless `reduction` is "none"."""
 
     def activation(self, x: Tensor) -> Tensor:
+        """Outputs to probabilities, or to values: the same shape."""
         return x
 
     def decodes(self, x: Tensor) -> Tensor:
+        """Probabilities, or values, to the answer."""
         return x
 
 
 class CrossEntropyLossFlat(Loss):
-    """Softmax cross-entropy over `axis`; targets are class numbers.
+    """Softmax cross-entropy over `axis`, the axis of the K classes; the other axes are flattened together.
 
-    `inp` is (B, K), (B, K, …) with axis=1, or (B, …, K); all but the class axis are flattened together.
-    `reduction='none'` gives one loss an item. `decodes` is the most likely class.
+    Outputs are (B, K), (B, …, K), or with `axis=1` (B, K, …). Targets are class numbers 0..K-1, one
+    for each item, or probabilities in the shape of the outputs. `weight` holds one factor a class;
+    targets equal to `ignore_index` do not count; `label_smoothing` is a share 0..1. `reduction="none"`
+    gives one loss an item. `decodes` is the most likely class.
+
+    Raises `LossError` for targets of another shape, or that are neither.
     """
 
     def __init__(
@@ -41,20 +52,37 @@ class CrossEntropyLossFlat(Loss):
         label_smoothing: float = 0.0,
     ) -> None:
         self.axis, self.weight, self.ignore_index = axis, weight, ignore_index
-        self.reduction: Reduction = reduction
+        self.reduction = reduction
         self.label_smoothing = label_smoothing
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
         logits = inp.movedim(self.axis, -1)
-        weight = None if self.weight is None else self.weight.to(logits)
         return F.cross_entropy(
             logits.reshape(-1, logits.shape[-1]),
-            targ.reshape(-1).long(),
-            weight=weight,
+            self._flat_targets(inp, targ),
+            weight=None if self.weight is None else self.weight.to(logits),
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+
+    def _flat_targets(self, inp: Tensor, targ: Tensor) -> Tensor:
+        logits = inp.movedim(self.axis, -1)
+        if targ.is_floating_point():
+            if targ.shape != inp.shape:
+                raise LossError(
+                    f"the targets are {targ.dtype} of shape {tuple(targ.shape)}; expected whole class numbers, "
+                    f"or probabilities of shape {tuple(inp.shape)} like the predictions",
+                    try_="targets.long()",
+                )
+            return targ.movedim(self.axis, -1).reshape(-1, logits.shape[-1])
+        if _sizes(logits[..., 0]) != _sizes(targ):
+            raise LossError(
+                f"predictions of shape {tuple(inp.shape)}, with classes on axis {self.axis}, need one class number "
+                f"for each item; the targets have the shape {tuple(targ.shape)}",
+                try_="CrossEntropyLossFlat(axis=1) if the classes are on axis 1",
+            )
+        return targ.reshape(-1).long()
 
     def activation(self, x: Tensor) -> Tensor:
         return x.softmax(dim=self.axis)
@@ -67,25 +95,28 @@ class CrossEntropyLossFlat(Loss):
 
 
 class BCEWithLogitsLossFlat(Loss):
-    """Sigmoid cross-entropy, for targets of 0 and 1 of the same shape as the logits.
+    """Sigmoid cross-entropy: each output is a yes-or-no answer of its own, each target 0 or 1.
 
-    `thresh` is on the probability: 0.5 there is 0 on the logit.
+    Shapes are equal, but for axes of one: (B, 1) and (B,) are flattened together. `pos_weight` holds one
+    factor an output. `thresh` is on the probability: 0.5 there is 0 on the logit. `decodes` says which exceed it.
+
+    Raises `LossError` when the shapes differ otherwise.
     """
 
     def __init__(
         self, *, thresh: float = 0.5, pos_weight: Tensor | None = None, reduction: Reduction = "mean"
     ) -> None:
         self.thresh, self.pos_weight = thresh, pos_weight
-        self.reduction: Reduction = reduction
+        self.reduction = reduction
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
+        # The factors belong to the last axis, so the loss is taken before it is flattened.
         pos_weight = None if self.pos_weight is None else self.pos_weight.to(inp)
-        return F.binary_cross_entropy_with_logits(
-            inp.reshape(-1) if pos_weight is None else inp,
-            targ.reshape(-1).to(inp.dtype) if pos_weight is None else targ.to(inp.dtype),
-            pos_weight=pos_weight,
-            reduction=self.reduction,
+        targets = _beside(inp, targ).reshape(inp.shape)
+        loss = F.binary_cross_entropy_with_logits(
+            inp, targets, pos_weight=pos_weight, reduction=self.reduction
         )
+        return loss.reshape(-1) if self.reduction == "none" else loss
 
     def activation(self, x: Tensor) -> Tensor:
         return x.sigmoid()
@@ -98,28 +129,46 @@ class BCEWithLogitsLossFlat(Loss):
 
 
 class MSELossFlat(Loss):
-    """Mean squared error of predictions and targets of the same number of values."""
+    """Mean squared error, in squared units of the target. Shapes are equal, but for axes of one.
+
+    Raises `LossError` when the shapes differ otherwise.
+    """
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
-        self.reduction: Reduction = reduction
+        self.reduction = reduction
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
-        return F.mse_loss(inp.reshape(-1), targ.reshape(-1).to(inp.dtype), reduction=self.reduction)
+        return F.mse_loss(inp.reshape(-1), _beside(inp, targ), reduction=self.reduction)
 
     def __repr__(self) -> str:
         return "FlattenedLoss of MSELoss()"
 
 
 class L1LossFlat(Loss):
-    """Mean absolute error of predictions and targets of the same number of values."""
+    """Mean absolute error, in units of the target. Shapes are equal, but for axes of one.
+
+    Raises `LossError` when the shapes differ otherwise.
+    """
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
-        self.reduction: Reduction = reduction
+        self.reduction = reduction
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
-        return F.l1_loss(inp.reshape(-1), targ.reshape(-1).to(inp.dtype), reduction=self.reduction)
+        return F.l1_loss(inp.reshape(-1), _beside(inp, targ), reduction=self.reduction)
 
     def __repr__(self) -> str:
         return "FlattenedLoss of L1Loss()"
 
 
+def _beside(inp: Tensor, targ: Tensor) -> Tensor:
+    """The targets, flat, so that each stands beside its output; only axes of one may differ."""
+    if inp.shape != targ.shape and _sizes(inp) != _sizes(targ):
+        raise LossError(
+            f"predictions have the shape {tuple(inp.shape)} and targets {tuple(targ.shape)}; "
+            "expected one target for each prediction"
+        )
+    return targ.reshape(-1).to(inp.dtype)
+
+
+def _sizes(tensor: Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]

@@ -36,47 +36,67 @@ class _Probabilities(BCEWithLogitsLossFlat):
         return x
 
 
+# Of torch's losses, those that imply an activation: the function, the class, and one of ours that means the
+# same. Torch has the classes on axis 1.
+_MEANINGS: list[tuple[Callable[..., Tensor], type[nn.Module], Loss]] = [
+    (F.cross_entropy, nn.CrossEntropyLoss, CrossEntropyLossFlat(axis=1)),
+    (F.nll_loss, nn.NLLLoss, _LogProbabilities(axis=1)),
+    (F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss, BCEWithLogitsLossFlat()),
+    (F.binary_cross_entropy, nn.BCELoss, _Probabilities()),
+]
+
+
 def _same(x: Tensor) -> Tensor:
     return x
 
 
-def _known(loss_func: Any) -> Loss | None:
-    if isinstance(loss_func, Loss):
-        return loss_func
-    if isinstance(loss_func, partial):
-        return _known(loss_func.func)
-    if loss_func is F.cross_entropy or isinstance(loss_func, nn.CrossEntropyLoss):
-        return CrossEntropyLossFlat(axis=1)
-    if loss_func is F.nll_loss or isinstance(loss_func, nn.NLLLoss):
-        return _LogProbabilities(axis=1)
-    if loss_func is F.binary_cross_entropy_with_logits or isinstance(loss_func, nn.BCEWithLogitsLoss):
-        return BCEWithLogitsLossFlat()
-    if loss_func is F.binary_cross_entropy or isinstance(loss_func, nn.BCELoss):
-        return _Probabilities()
-    return None
+def _bare(loss_func: Any) -> Any:
+    """What a `partial` was made of."""
+    return _bare(loss_func.func) if isinstance(loss_func, partial) else loss_func
+
+
+def _meaning(loss_func: Any) -> Any:
+    """The loss itself, or, for one of torch's, ours that means the same."""
+    bare = _bare(loss_func)
+    for function, kind, ours in _MEANINGS:
+        if bare is function or isinstance(bare, kind):
+            return ours
+    return bare
 
 
 def activation_of(loss_func: Any) -> Mapping:
-    """The function from a model's outputs to probabilities or values, for this loss.
+    """The function from a model's outputs to probabilities or values, for this loss; the shape stays.
+
+    A loss of your own says its activation by a method `activation`; without one the outputs are left as they are.
 
     >>> import torch
     >>> activation_of(F.cross_entropy)(torch.zeros(1, 2))
     tensor([[0.5000, 0.5000]])
     """
-    known = _known(loss_func)
-    return getattr(loss_func, "activation", _same) if known is None else known.activation
+    return getattr(_meaning(loss_func), "activation", _same)
 
 
 def decoding_of(loss_func: Any) -> Mapping:
-    """The function from probabilities to answers: a class number, a yes or no, or the value itself."""
-    known = _known(loss_func)
-    return getattr(loss_func, "decodes", _same) if known is None else known.decodes
+    """The function from probabilities or values to answers, for this loss.
+
+    For (B, K) probabilities of a class it gives (B,) class numbers, for yes-or-no probabilities a bool each,
+    else the values themselves. A loss of your own says it by a method `decodes`.
+
+    >>> import torch
+    >>> decoding_of(F.cross_entropy)(torch.tensor([[0.2, 0.8]]))
+    tensor([1])
+    """
+    return getattr(_meaning(loss_func), "decodes", _same)
 
 
 def unreduced(loss_func: Any) -> Callable[..., Tensor]:
     """The same loss without its mean: one value for each item or element.
 
     Raises `LossError` for a function that has no `reduction`.
+
+    >>> import torch
+    >>> unreduced(F.l1_loss)(torch.tensor([1.0, 2.0]), torch.zeros(2))
+    tensor([1., 2.])
     """
     if isinstance(loss_func, (Loss, nn.Module)) and hasattr(loss_func, "reduction"):
         single: Any = copy.copy(loss_func)
@@ -84,12 +104,12 @@ def unreduced(loss_func: Any) -> Callable[..., Tensor]:
         return single
     try:
         takes = "reduction" in inspect.signature(loss_func).parameters
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # what is written in C may have no signature
         takes = False
     if not takes:
+        name = getattr(_bare(loss_func), "__name__", type(loss_func).__name__)
         raise LossError(
-            f"the loss {getattr(loss_func, '__name__', type(loss_func).__name__)} has no argument `reduction`, "
-            "so the loss of a single item is not known",
+            f"the loss {name} has no argument `reduction`, so the loss of a single item is not known",
             try_="giving it reduction='mean' as an argument, and honouring 'none'",
         )
     return partial(loss_func, reduction="none")

@@ -2,62 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, MetricError
 
 
 class Meter(ABC):
-    """A named quantity that sees every batch and gives one number at the end."""
+    """A named quantity that sees every batch of a set and gives one number at the end."""
 
     name: str
 
     @abstractmethod
-    def reset(self, device: torch.device) -> None: ...
+    def reset(self, device: torch.device) -> None:
+        """Forget what was seen; the batches to come are on `device`."""
 
     @abstractmethod
-    def add(self, predictions: Any, targets: Any, size: int) -> None: ...
+    def add(self, predictions: Any, targets: tuple[Any, ...], size: int) -> None:
+        """See a batch of `size` items. It does not wait for the device."""
 
     @abstractmethod
-    def value(self) -> float: ...
+    def value(self) -> float:
+        """The value over all that was seen; nan when that is nothing. It waits for the device."""
 
 
 class Average(Meter):
-    """A function of a batch, averaged by batch size. Values stay on the device until the end."""
+    """A function of a batch, averaged by batch size."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.name = _name_of(function)
-        self.reset(torch.device("cpu"))
-
-    def reset(self, device: torch.device) -> None:
         self._values: list[Any] = []
         self._sizes: list[int] = []
 
-    def add(self, predictions: Any, targets: Any, size: int) -> None:
-        value = self.function(predictions, targets)
-        if isinstance(value, Tensor) and value.numel() != 1:
-            raise MetricError(
-                f"the metric {self.name} gave a tensor of the shape {tuple(value.shape)}; expected one number",
-                try_="ending it with .mean()",
-            )
-        self._values.append(value.detach() if isinstance(value, Tensor) else value)
+    def reset(self, device: torch.device) -> None:
+        self._values, self._sizes = [], []
+
+    def add(self, predictions: Any, targets: tuple[Any, ...], size: int) -> None:
+        value = self.function(predictions, *targets)
+        if isinstance(value, Tensor):
+            value = _single(value.detach(), self.name) if value.ndim else value.detach()
+        elif not hasattr(value, "__float__"):
+            raise MetricError(f"the metric {self.name} gave {describe(value)}; expected one number")
+        self._values.append(value)
         self._sizes.append(size)
 
     def value(self) -> float:
-        if not self._values:
-            return float("nan")
-        if isinstance(self._values[0], Tensor):
-            # One transfer at the end, and sums in float64 so that the order of batches cannot be seen.
-            values = torch.stack([v.reshape(()) for v in self._values]).double().tolist()
-        else:
-            values = [float(v) for v in self._values]
-        return sum(v * n for v, n in zip(values, self._sizes, strict=True)) / sum(self._sizes)
+        return weighted_mean(self._values, self._sizes)
 
 
 class Object(Meter):
@@ -68,37 +66,69 @@ class Object(Meter):
         self.name = _name_of(metric)
 
     def reset(self, device: torch.device) -> None:
-        if isinstance(self.metric, torch.nn.Module):
-            self.metric.to(device)
+        metric = self.metric
+        if isinstance(metric, torch.nn.Module):  # torchmetrics keep their state where they are
+            metric.to(device)
         self.metric.reset()
 
-    def add(self, predictions: Any, targets: Any, size: int) -> None:
-        self.metric.update(predictions, targets)
+    def add(self, predictions: Any, targets: tuple[Any, ...], size: int) -> None:
+        self.metric.update(predictions, *targets)
 
     def value(self) -> float:
-        return float(self.metric.compute())
+        value = self.metric.compute()
+        return float(_single(value, self.name) if isinstance(value, Tensor) else value)
+
+
+def weighted_mean(values: Sequence[Any], sizes: Sequence[int]) -> float:
+    """The mean of numbers or 0-d tensors, each counted `sizes` times; nan when there are none.
+
+    Tensors are fetched from their device all at once, and summed in double precision.
+
+    >>> weighted_mean([torch.tensor(1.0), torch.tensor(4.0)], [2, 1])
+    2.0
+    """
+    if not values:
+        return math.nan
+    if all(isinstance(value, Tensor) for value in values):
+        values = cast("list[float]", torch.stack(list(values)).tolist())
+    return sum(float(v) * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)
 
 
 def meter_of(metric: Any) -> Meter:
-    """The meter for a metric: a function, a partial, an object or class with update / compute / reset.
+    """The meter for a metric: a function, a partial, or an object or class with update, compute and reset.
 
     Raises `ArgumentTypeError` for what is neither, naming it.
+
+    >>> meter_of(partial(max, default=0)).name
+    'max'
     """
     if isinstance(metric, Meter):
         return metric
-    made = metric() if isinstance(metric, type) and hasattr(metric, "compute") else metric
-    if all(callable(getattr(made, method, None)) for method in ("update", "compute", "reset")):
-        return Object(made)
-    if not callable(made):
+    if _is_object(metric):
+        return Object(metric() if isinstance(metric, type) else metric)
+    if isinstance(metric, type) or not callable(metric):
         raise ArgumentTypeError(
-            f"the metric {metric!r} cannot be called; expected a function of (predictions, targets) "
+            f"the metric {metric!r} is no function; expected a function of (predictions, targets), "
             "or an object with update, compute and reset",
             try_="metrics=accuracy",
         )
-    return Average(made)
+    return Average(metric)
+
+
+def _is_object(metric: Any) -> bool:
+    return all(callable(getattr(metric, method, None)) for method in ("update", "compute", "reset"))
+
+
+def _single(value: Tensor, name: str) -> Tensor:
+    if value.numel() != 1:
+        raise MetricError(
+            f"the metric {name} gave a tensor of the shape {tuple(value.shape)}; expected one number",
+            try_="its mean, or average='macro'",
+        )
+    return value.reshape(())
 
 
 def _name_of(metric: Any) -> str:
     if isinstance(metric, partial):
-        return _name_of(metric.func)
+        return _name_of(cast("partial[Any]", metric).func)
     return str(getattr(metric, "__name__", type(metric).__name__))

@@ -1,5 +1,6 @@
 """Optimizers with the course's signatures, parameter groups by depth, schedules."""
 
+from plainlearn.optim.build import make_optimizer
 from plainlearn.optim.groups import learning_rates, parameter_groups, trainable_params
 from plainlearn.optim.optimizers import SGD, Adam, RMSProp
 from plainlearn.optim.schedules import (
@@ -28,6 +29,7 @@ __all__ = [
     "combined_cos",
     "flat_cosine",
     "learning_rates",
+    "make_optimizer",
     "parameter_groups",
     "trainable_params",
 ]

@@ -1,16 +1,18 @@
-"""Parameter groups: by depth, and within a depth by whether they decay."""
+"""Parameter groups: by depth, and within a depth by whether they decay; and the learning rate of each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
 
-Splitter = Callable[[nn.Module], "list[nn.Parameter] | list[list[nn.Parameter]]"]
+#: From a model, its parameters; or groups of them, from the input to the output.
+Splitter = Callable[[nn.Module], "Iterable[nn.Parameter] | Iterable[Iterable[nn.Parameter]]"]
 
 
 def trainable_params(model: nn.Module) -> list[nn.Parameter]:
@@ -21,21 +23,22 @@ def trainable_params(model: nn.Module) -> list[nn.Parameter]:
 def split_by_depth(model: nn.Module, splitter: Splitter) -> list[list[nn.Parameter]]:
     """What `splitter` gives for `model`, as a list of groups from the input to the output.
 
-    Raises `ArgumentError` when there is no parameter to train, or one stands in two groups.
+    Frozen parameters are left out; a depth where all are frozen stays, empty, so that the others keep
+    their number. Raises `ArgumentError` when there is nothing to train, or a parameter stands in two
+    groups, and `ArgumentTypeError` for what is no parameter.
     """
-    given = list(splitter(model))
-    groups = (
-        [cast("list[nn.Parameter]", given)]
-        if given and isinstance(given[0], nn.Parameter)
-        else [list(group) for group in cast("list[list[nn.Parameter]]", given)]
-    )
-    groups = [group for group in groups if group]
-    if not groups:
+    given: list[Any] = list(splitter(model))
+    alone = bool(given) and isinstance(given[0], Tensor)
+    groups = [_checked_group(group) for group in ([given] if alone else given)]
+    groups = [[parameter for parameter in group if parameter.requires_grad] for group in groups]
+    if not any(groups):
         known = sum(1 for _ in model.parameters())
         raise ArgumentError(
             f"the model {type(model).__name__} has no parameter to train"
             + (f": all {known} of its parameters are frozen" if known else "; a fit would change nothing"),
-            try_="learn.unfreeze()" if known else "a model with weights, such as nn.Linear(784, 1)",
+            try_="learn.model.requires_grad_(True)"
+            if known
+            else "a model with weights, such as nn.Linear(784, 1)",
         )
     ids = [id(parameter) for group in groups for parameter in group]
     if len(set(ids)) != len(ids):
@@ -43,64 +46,84 @@ def split_by_depth(model: nn.Module, splitter: Splitter) -> list[list[nn.Paramet
     return groups
 
 
-def parameter_groups(groups: Sequence[Sequence[nn.Parameter]], weight_decay: float | None) -> list[dict[str, Any]]:
-    """The optimizer's groups for parameters grouped by depth; each says its `depth`.
+def _checked_group(group: Any) -> list[nn.Parameter]:
+    members: list[Any] = [group]
+    if isinstance(group, Iterable) and not isinstance(group, Tensor):
+        members = list(cast("Iterable[Any]", group))
+    for member in members:
+        if not isinstance(member, Tensor):
+            raise ArgumentTypeError(
+                f"the splitter gave {describe(member)} among the parameters; expected parameters, or lists of them",
+                try_="splitter=lambda model: [list(model[0].parameters()), list(model[1].parameters())]",
+            )
+    return members
+
+
+def parameter_groups(
+    groups: Sequence[Sequence[nn.Parameter]], weight_decay: float | None
+) -> list[dict[str, Any]]:
+    """The optimizer's groups for parameters grouped by depth; each says its `depth`, 0 at the input.
 
     With a weight decay, a depth has a second group for what should not shrink towards
     zero: biases and the scales and shifts of normalisation, that is, whatever has one axis or none.
-    `weight_decay` None leaves the optimizer's own default, also split.
+    `weight_decay` None leaves the optimizer's own default to the first, 0 makes no second group.
     """
     made: list[dict[str, Any]] = []
     for depth, group in enumerate(groups):
         if weight_decay == 0:
-            made.append({"params": list(group), "depth": depth})
+            made.append({"params": list(group), "depth": depth, "weight_decay": 0.0})
             continue
-        shrinking = [parameter for parameter in group if parameter.ndim > 1]
-        staying = [parameter for parameter in group if parameter.ndim <= 1]
-        if shrinking:
-            decay = {} if weight_decay is None else {"weight_decay": weight_decay}
-            made.append({"params": shrinking, "depth": depth, **decay})
-        if staying:
-            made.append({"params": staying, "depth": depth, "weight_decay": 0.0})
-    return made
+        decay = {} if weight_decay is None else {"weight_decay": weight_decay}
+        made.append({"params": [p for p in group if p.ndim > 1], "depth": depth, **decay})
+        made.append({"params": [p for p in group if p.ndim <= 1], "depth": depth, "weight_decay": 0.0})
+    return [group for group in made if group["params"]]
 
 
 def learning_rates(lr: Any, depths: int) -> list[float]:
     """One learning rate a depth: a number for all, `slice(lo, hi)` spread by equal factors.
 
     `slice(hi)` gives a tenth of `hi` to all but the last depth. A list gives each its own.
-    Raises `ArgumentError` for rates that are not finite numbers above 0.
+    Raises `ArgumentError` for rates that are not finite numbers above 0, `ArgumentTypeError` for what is no number.
 
     >>> learning_rates(slice(1e-4, 1e-2), 3)
     [0.0001, 0.001, 0.01]
     """
     if isinstance(lr, slice):
-        low, high = lr.start, lr.stop
-        if high is None:
-            raise ArgumentError(f"lr is {lr}; a slice needs its highest rate", try_="slice(1e-5, 1e-3) or slice(1e-3)")
-        high = _rate(high)
-        if low is None:
+        given = cast("slice[Any, Any, Any]", lr)
+        if given.stop is None or given.step is not None:
+            raise ArgumentError(
+                f"lr is {given}; expected a slice of a lowest and a highest rate",
+                try_="slice(1e-5, 1e-3) or slice(1e-3)",
+            )
+        high = checked_rate(given.stop)
+        if given.start is None:
             return [high / 10] * (depths - 1) + [high]
-        low = _rate(low)
-        if depths == 1:
-            return [high]
+        low = checked_rate(given.start)
         return [low * (high / low) ** (depth / (depths - 1)) for depth in range(depths - 1)] + [high]
     if isinstance(lr, (list, tuple)):
-        rates = [_rate(rate) for rate in cast("Sequence[Any]", lr)]
+        rates = [checked_rate(rate) for rate in cast("Sequence[Any]", lr)]
         if len(rates) != depths:
-            raise ArgumentError(f"lr has {len(rates)} rates and the model {depths} parameter groups; expected one each",
-                                try_="lr=slice(1e-5, 1e-3)")
+            raise ArgumentError(
+                f"lr has {len(rates)} rates and the model {depths} parameter groups; expected one each",
+                try_="lr=slice(1e-5, 1e-3)",
+            )
         return rates
-    return [_rate(lr)] * depths
+    return [checked_rate(lr)] * depths
 
 
-def _rate(value: Any) -> float:
+def checked_rate(value: Any) -> float:
+    """A learning rate as a number, if it is one that can be used.
+
+    Raises `ArgumentTypeError` for what is no number, `ArgumentError` for nan, infinity, 0 and below.
+    """
     try:
-        rate = float(value) if not isinstance(value, (str, bytes, bool)) else None
-    except (TypeError, ValueError):
-        rate = None
-    if rate is None:
-        raise ArgumentTypeError(f"lr is {value!r}; expected a number above 0", try_="lr=1e-3")
+        if isinstance(value, bool | str | bytes):
+            raise TypeError
+        rate = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # the last from a tensor of several
+        raise ArgumentTypeError(
+            f"lr is {describe(value)}; expected a number above 0", try_="lr=1e-3"
+        ) from error
     if not math.isfinite(rate) or rate <= 0:
         raise ArgumentError(f"lr is {rate:g}; expected a finite number above 0", try_="lr=1e-3")
     return rate

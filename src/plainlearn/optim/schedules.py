@@ -49,10 +49,17 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Exponential:
-    """From `start` to `end` by equal factors; both must have one sign."""
+    """From `start` to `end` by equal factors. Raises `ArgumentError` unless both have one sign."""
 
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        if not self.start * self.end > 0:
+            raise ArgumentError(
+                f"an exponential from {self.start:g} to {self.end:g}; expected two numbers of one sign, neither 0",
+                try_="Linear or Cosine",
+            )
 
     def __call__(self, done: float) -> float:
         return self.start * (self.end / self.start) ** done
@@ -60,16 +67,23 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Combined:
-    """Schedules one after another; `shares` of the run, which sum to one, say how long each lasts."""
+    """Schedules one after another; `shares` of the run, which sum to one, say how long each lasts.
+
+    Raises `ArgumentError` for shares that do not sum to one, or are not as many as the parts.
+    """
 
     shares: tuple[float, ...]
     parts: tuple[Schedule, ...]
 
     def __post_init__(self) -> None:
         if len(self.shares) != len(self.parts) or not self.parts:
-            raise ArgumentError(f"{len(self.parts)} schedules and {len(self.shares)} shares; expected one share each")
+            raise ArgumentError(
+                f"{len(self.parts)} schedules and {len(self.shares)} shares; expected one share each"
+            )
         if any(share < 0 for share in self.shares) or not math.isclose(sum(self.shares), 1, abs_tol=1e-6):
-            raise ArgumentError(f"the shares {self.shares} sum to {sum(self.shares):g}; expected shares of 0 or more that sum to 1")
+            raise ArgumentError(
+                f"the shares {self.shares} sum to {sum(self.shares):g}; expected shares of 0 or more that sum to 1"
+            )
 
     def __call__(self, done: float) -> float:
         begun = 0.0
@@ -82,7 +96,11 @@ class Combined:
 
 
 def combine_scheds(pcts: Sequence[float], scheds: Sequence[Schedule]) -> Combined:
-    """The course's name for `Combined`."""
+    """The course's name for `Combined`.
+
+    >>> combine_scheds([0.5, 0.5], [Constant(1.0), Linear(1.0, 0.0)])(0.75)
+    0.5
+    """
     return Combined(tuple(pcts), tuple(scheds))
 
 
@@ -91,11 +109,15 @@ def combined_cos(pct: float, start: float, middle: float, end: float) -> Combine
 
     Source: Smith 2018, arXiv:1803.09820; the cosine form is the course's.
     """
-    if not 0 <= pct <= 1:
-        raise ArgumentError(f"pct is {pct}; expected a share of the run, 0..1", try_="pct_start=0.25")
-    return Combined((pct, 1 - pct), (Cosine(start, middle), Cosine(middle, end)))
+    return Combined(_divided(pct), (Cosine(start, middle), Cosine(middle, end)))
 
 
 def flat_cosine(pct: float, start: float, end: float) -> Combined:
     """Flat at `start` for the first `pct` of the run, then a cosine to `end`."""
-    return Combined((pct, 1 - pct), (Constant(start), Cosine(start, end)))
+    return Combined(_divided(pct), (Constant(start), Cosine(start, end)))
+
+
+def _divided(pct: float) -> tuple[float, float]:
+    if not 0 <= pct <= 1:
+        raise ArgumentError(f"pct is {pct}; expected a share of the run, 0..1", try_="pct_start=0.25")
+    return pct, 1 - pct

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from plainlearn.core.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
@@ -14,8 +18,27 @@ if TYPE_CHECKING:
 class Callback:
     """Behaviour in time. Override what you need; order is the order of the list.
 
-    To end a run, set `learner.stop_reason` to a sentence. To undo something when the
-    run ends, however it ends, return a context manager from `fit_scope`.
+        with fit_scope:                        all of them, around the whole run
+            for each epoch:
+                for each batch:
+                    batch = on_batch(batch)
+                    step: model, loss, backward
+                    on_gradients(result)
+                    optimizer.step, zero_grad
+                    on_step(result)
+                validate
+                on_epoch(row)
+
+    To end a run, set `learner.stop_reason` to a sentence: the epoch then ends after this batch, is
+    validated, and is the last. To undo something when the run ends, however it ends, return a
+    context manager from `fit_scope`.
+
+    Raises `ArgumentTypeError` when a subclass defines a hook that the loop does not call.
+
+    >>> class Patience(Callback):
+    ...     def on_epoch(self, learner, epoch):
+    ...         if epoch.valid_loss < 0.1:
+    ...             learner.stop_reason = "good enough"
     """
 
     def fit_scope(self, learner: Learner) -> AbstractContextManager[Any]:
@@ -35,7 +58,23 @@ class Callback:
     def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
         """An epoch has been trained and validated; `epoch` is its row of the table."""
 
+    def __init_subclass__(cls) -> None:
+        # A hook with a misspelt name would be there and never run.
+        for name in vars(cls):
+            if name.startswith(_LOOKS_LIKE_A_HOOK) and name not in HOOKS:
+                near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.7)
+                raise ArgumentTypeError(
+                    f"{cls.__name__} defines {name}, which the loop never calls; it calls {', '.join(HOOKS)}",
+                    try_=near[0] if near else f"_{name}, if it is a method of your own",
+                )
 
-def overriding(callbacks: list[Callback], method: str) -> list[Callback]:
-    """The callbacks that override `method`."""
-    return [callback for callback in callbacks if getattr(type(callback), method) is not getattr(Callback, method)]
+
+HOOKS: Final = ("fit_scope", "on_batch", "on_gradients", "on_step", "on_epoch")
+_LOOKS_LIKE_A_HOOK: Final = ("on_", "before_", "after_", "begin_")
+
+
+def overriding(callbacks: Iterable[Callback], hook: str) -> list[Callback]:
+    """The callbacks that override `hook`, in their order."""
+    return [
+        callback for callback in callbacks if getattr(type(callback), hook) is not getattr(Callback, hook)
+    ]

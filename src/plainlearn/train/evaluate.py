@@ -1,22 +1,22 @@
-"""A pass over batches without learning: losses, metrics, predictions. It waits for the device once, at the end."""
+"""A pass over batches without learning: the loss and the metrics. It waits for the device only at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plainlearn.core.errors import DataError, MetricError, PlainlearnError
 from plainlearn.core.tensors import find_batch_size, to_device
-from plainlearn.metrics.meter import Average, Meter
-from plainlearn.train.step import Result, Step, described
+from plainlearn.metrics.meter import Meter, weighted_mean
+from plainlearn.train.step import Result, Step, described, first_line
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Generator[None]:
     """The model in evaluation mode and no gradients; every part's own mode comes back afterwards."""
     were_training = [module for module in model.modules() if module.training]
     model.eval()
@@ -35,49 +35,46 @@ def evaluate(
     *,
     meters: Sequence[Meter] = (),
     device: torch.device,
-    seen: Callable[[Result], None] | None = None,
 ) -> list[float]:
     """`[loss, metric, …]` over `batches`, each batch weighted by its size.
 
-    `seen` is called with each batch's result, for those who want the predictions themselves.
+    Batches are moved to `device`; the model must be there.
     Raises `DataError` when there is no batch and `MetricError` when a metric fails, naming it.
     """
-    losses = Average(lambda loss, _targets: loss)
-    losses.reset(device)
+    losses: list[Tensor] = []
+    sizes: list[int] = []
     for meter in meters:
         meter.reset(device)
-    counted = 0
     with evaluating(model):
         for host_batch in batches:
             batch = to_device(host_batch, device)
             result = step(model, batch)
-            size = find_batch_size(batch)
-            counted += size
-            losses.add(result.loss, None, size)
+            losses.append(result.loss)
+            sizes.append(find_batch_size(batch))
             for meter in meters:
-                _measured(meter, lambda m=meter, r=result, n=size: m.add(r.predictions, _target(r), n), result)
-            if seen is not None:
-                seen(result)
-    if not counted:
-        raise DataError("the validation loader gave no batch; expected at least one item",
-                        try_="DataLoaders(train) to train without validation")
-    return [losses.value(), *(_measured(meter, meter.value, None) for meter in meters)]
+                _add(meter, result, sizes[-1])
+    if not losses:
+        raise DataError("there is no batch to validate on; expected at least one")
+    return [weighted_mean(losses, sizes), *map(_value, meters)]
 
 
-def _target(result: Result) -> Any:
-    return result.targets[0] if len(result.targets) == 1 else result.targets
-
-
-def _measured(meter: Meter, work: Callable[[], Any], result: Result | None) -> Any:
+def _add(meter: Meter, result: Result, size: int) -> None:
     try:
-        return work()
+        meter.add(result.predictions, result.targets, size)
     except PlainlearnError:
         raise
     except Exception as error:
-        on = "" if result is None else (
-            f" on predictions of {described(result.predictions)} and targets of {described(_target(result))}"
-        )
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MetricError(f"the metric {meter.name} failed{on}: {reason}") from error
+        targets = " and ".join(map(described, result.targets)) or "none"
+        raise MetricError(
+            f"the metric {meter.name} failed on predictions of {described(result.predictions)} "
+            f"and targets of {targets}: {first_line(error)}"
+        ) from error
 
 
+def _value(meter: Meter) -> float:
+    try:
+        return meter.value()
+    except PlainlearnError:
+        raise
+    except Exception as error:
+        raise MetricError(f"the metric {meter.name} failed: {first_line(error)}") from error

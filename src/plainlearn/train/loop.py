@@ -4,61 +4,65 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from pathlib import Path
-from typing import Any, Protocol
+from pathlib import PurePath
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from plainlearn.core.describe import describe
 from plainlearn.core.device import default_device
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
+from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.lists import L
+from plainlearn.core.paths import Path
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.core.tensors import to_device
 from plainlearn.metrics.meter import Meter, meter_of
-from plainlearn.optim.groups import Splitter, learning_rates, parameter_groups, split_by_depth, trainable_params
+from plainlearn.optim.build import make_optimizer, set_learning_rates
+from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import recipes
+from plainlearn.train import recipes, setup
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.evaluate import evaluate
 from plainlearn.train.predictions import predict_batches
 from plainlearn.train.progress import ProgressTable
 from plainlearn.train.recorder import Epoch, Recorder
+from plainlearn.train.setup import Callbacks, Loaders
 from plainlearn.train.step import Step, SupervisedStep, loss_name
-
-
-class Loaders(Protocol):
-    """Training and validation batches: two iterables. Without validation, `valid` is None."""
-
-    @property
-    def train(self) -> Any: ...
-    @property
-    def valid(self) -> Any: ...
 
 
 class Learner:
     """Data, a model, a loss and an optimizer, and the loop that brings them together.
 
-    `dls` has `train` and `valid`, two iterables of batches. `opt_func(params, lr=…)` makes the
-    optimizer: one of ours, any of torch's, or your own with `step` and `zero_grad`. `splitter(model)`
-    gives the parameters, or groups of them by depth. `metrics` are functions of predictions and
-    targets, or torchmetrics objects. `step` replaces the arithmetic of one step.
+    `dls` has `train` and `valid`, two iterables of batches. `loss_func` takes predictions and targets; None
+    means the one that the data imply. `opt_func(params, lr=…)` makes the optimizer: one of
+    ours, any of torch's, or your own with `step` and `zero_grad`. `lr` is used where `fit` names none, `wd`
+    likewise; None leaves the weight decay to the optimizer. `splitter(model)` gives the parameters, or groups of
+    them by depth. `metrics` are functions of predictions and targets, or torchmetrics objects. `step`
+    replaces the arithmetic of one step. `device` None means the data's, else the best of this machine.
 
+    Raises `ArgumentError` or `ArgumentTypeError` for what cannot work, as far as it can be told by now.
+
+    >>> from plainlearn.data import DataLoaders
     >>> data = [(torch.ones(4, 1), torch.ones(4, 1))]
     >>> learn = Learner(DataLoaders(data, data), nn.Linear(1, 1), loss_func=nn.functional.mse_loss)
     >>> with learn.no_logging():
     ...     learn.fit(1, lr=0.1)
+    >>> len(learn.recorder.values)
+    1
     """
 
     # No other attribute can be set: a typo on the learner names the learner.
     __slots__ = (
-        "__weakref__", "_autocast", "_device", "_loss_func", "_metrics", "_rehearsed", "batches_done", "callbacks",
-        "dls", "epoch", "epochs", "lr", "meters", "model", "model_dir", "opt_func", "optimizer", "path", "progress",
-        "rates", "recorder", "splitter", "step", "steps_of_epoch", "stop_reason", "wd",
+        "__weakref__", "_autocast", "_device", "_dls", "_loss_func", "_made_of", "_metrics", "_optimizer",
+        "_rehearsed", "batches_done", "callbacks", "epoch", "epochs", "lr", "meters", "model", "model_dir",
+        "opt_func", "path", "progress", "rates", "recorder", "splitter", "step", "steps_of_epoch",
+        "stop_reason", "wd",
     )  # fmt: skip
 
     def __init__(
@@ -69,77 +73,79 @@ class Learner:
         opt_func: Callable[..., Any] = Adam,
         lr: float | slice = 1e-3,
         splitter: Splitter = trainable_params,
-        cbs: Callback | Sequence[Callback] | None = None,
+        cbs: Callbacks = None,
         metrics: Any = None,
-        path: str | Path | None = None,
-        model_dir: str | Path = "models",
+        path: str | PurePath | None = None,
+        model_dir: str | PurePath = "models",
         wd: float | None = None,
         *,
         step: Step | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.dls = _checked_loaders(dls)
-        self.model = _checked_model(model)
-        self._loss_func = loss_func or getattr(dls, "loss_func", None)
-        if step is None and self._loss_func is None:
-            raise ArgumentError(
-                "no loss was given and the data do not imply one; expected a function of predictions and targets",
-                try_="loss_func=F.cross_entropy",
-            )
+        self._dls = setup.checked_loaders(dls)
+        self.model = setup.checked_model(model)
+        self._device = default_device(device or getattr(dls, "device", None))
+        self._loss_func: Callable[..., Tensor] | None = loss_func or getattr(dls, "loss_func", None)
+        if step is None or self._loss_func is not None:
+            self._loss_func = setup.checked_loss(self._loss_func)
         self.step: Step = step or self._supervised()
         self.opt_func, self.splitter, self.lr, self.wd = opt_func, splitter, lr, wd
         self.metrics = metrics
         self.path = Path(path if path is not None else getattr(dls, "path", "."))
         self.model_dir = Path(model_dir)
-        self._device = torch.device(device or getattr(dls, "device", None) or default_device())
         self._autocast: AbstractContextManager[Any] = nullcontext()
-        self.optimizer: Any = None
         self.recorder, self.progress = Recorder(), ProgressTable()
-        self.callbacks: list[Callback] = [self.recorder, FiniteLoss(), self.progress, *_as_list(cbs)]
-        self.epochs = self.epoch = self.batches_done = self.steps_of_epoch = 0
+        self.callbacks: list[Callback] = [
+            FiniteLoss(),
+            self.recorder,
+            self.progress,
+            *setup.as_callbacks(cbs),
+        ]
+        self._optimizer: Any = None
+        self._made_of: Any = None
+        self._rehearsed: tuple[Any, ...] = ()
         self.rates: list[float] = []
+        self.epochs = self.epoch = self.batches_done = self.steps_of_epoch = 0
         self.stop_reason = ""
-        self._rehearsed: Any = None
 
     # ---- the loop
 
     def fit(
-        self,
-        n_epoch: int,
-        lr: float | slice | None = None,
-        wd: float | None = None,
-        cbs: Callback | Sequence[Callback] | None = None,
+        self, n_epoch: int, lr: float | slice | None = None, wd: float | None = None, cbs: Callbacks = None
     ) -> None:
-        """Train for `n_epoch` epochs, validating after each. `lr` is a number, or a slice over the depths."""
+        """Train for `n_epoch` epochs, validating after each.
+
+        `lr` is a number, or a slice over the depths of the model; `wd` the weight decay; `cbs` are callbacks
+        for this run, behind the learner's own. What they raise comes out unchanged.
+        """
+        own, more = self.callbacks, setup.as_callbacks(cbs)
         self._prepare(n_epoch, lr, wd)
-        outer = self.callbacks
-        self.callbacks = [*outer, *_as_list(cbs)]
         try:
+            self.callbacks = [*own, *more]
             with ExitStack() as scopes:
-                for callback in self.callbacks:
+                for callback in overriding(self.callbacks, "fit_scope"):
                     scopes.enter_context(callback.fit_scope(self))
-                for self.epoch in range(n_epoch):
+                while self.epoch < self.epochs and not self.stop_reason:
                     started = time.perf_counter()
                     self._train_epoch()
                     train_loss = self.recorder.smooth_loss()
-                    valid_loss, *metrics = self._validated(self.dls.valid)
+                    valid_loss, *metrics = self._evaluate(self.dls.valid)
                     seconds = time.perf_counter() - started
                     row = Epoch(self.epoch, train_loss, valid_loss, tuple(metrics), seconds)
                     for callback in overriding(self.callbacks, "on_epoch"):
                         callback.on_epoch(self, row)
-                    if self.stop_reason:
-                        break
+                    self.epoch, self.batches_done = self.epoch + 1, 0
         finally:
-            self.callbacks = outer
+            self.callbacks = own
 
     def _train_epoch(self) -> None:
         on_batch = overriding(self.callbacks, "on_batch")
         on_gradients = overriding(self.callbacks, "on_gradients")
         on_step = overriding(self.callbacks, "on_step")
+        begun_at = self.batches_done  # 0, unless a callback resumes a run in the middle of an epoch
         self.model.train()
-        self.batches_done = 0
         for host_batch in self.dls.train:
-            batch = to_device(host_batch, self._device)
+            batch = to_device(host_batch, self._device, non_blocking=True)
             for callback in on_batch:
                 batch = callback.on_batch(self, batch)
             with self._autocast:
@@ -155,10 +161,10 @@ class Learner:
                 callback.on_step(self, result)
             if self.stop_reason:
                 break
-        if not self.batches_done:
+        if self.batches_done == begun_at:
             raise DataError(f"the training loader gave no batch in epoch {self.epoch}; expected at least one")
 
-    def _validated(self, batches: Any) -> list[float]:
+    def _evaluate(self, batches: Any) -> list[float]:
         if batches is None:
             return [math.nan] * (1 + len(self.meters))
         with self._autocast:
@@ -167,54 +173,49 @@ class Learner:
     # ---- before the loop
 
     def _prepare(self, n_epoch: int, lr: float | slice | None, wd: float | None) -> None:
-        if isinstance(n_epoch, bool) or not isinstance(n_epoch, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ArgumentTypeError(f"n_epoch is {n_epoch!r}; expected a whole number of 1 or more", try_="learn.fit(1)")
-        if n_epoch < 1:
-            raise ArgumentError(f"n_epoch is {n_epoch}; expected 1 or more", try_="learn.fit(1)")
-        self.steps_of_epoch = _checked_length("training", self.dls.train, n_epoch)
-        _checked_length("validation", self.dls.valid, n_epoch)
-        self.model.to(self._device)
+        self.epochs, self.epoch, self.batches_done = setup.checked_epochs(n_epoch), 0, 0
+        self.stop_reason = ""
+        self.steps_of_epoch = setup.count_batches("training", self.dls.train)
+        if self.dls.valid is not None:
+            setup.count_batches("validation", self.dls.valid)
+        setup.place(self.model, self._device)
         groups = split_by_depth(self.model, self.splitter)
         self.rates = learning_rates(self.lr if lr is None else lr, len(groups))
-        self._prepare_optimizer(groups, wd)
-        self.epochs, self.epoch, self.batches_done, self.stop_reason = n_epoch, 0, 0, ""
         self._rehearse()
-
-    def _prepare_optimizer(self, groups: list[list[nn.Parameter]], wd: float | None) -> None:
-        """Keep the optimizer, with what it remembers, as long as it moves the same parameters."""
-        wd = self.wd if wd is None else wd
-        wanted = [parameter for group in groups for parameter in group]
-        kept = getattr(self.optimizer, "param_groups", [])
-        same = {id(p) for group in kept for p in group["params"]} == {id(p) for p in wanted}
-        if self.optimizer is None or not same:
-            self.optimizer = _made_optimizer(self.opt_func, groups, self.rates, wd)
-        for group in getattr(self.optimizer, "param_groups", []):
-            group["lr"] = self.rates[group.get("depth", 0)]
-            if wd is not None and group.get("weight_decay"):
-                group["weight_decay"] = wd
-        if getattr(self.optimizer, "param_groups", None) is None:  # a bare one, such as the lesson's BasicOptim
-            self.optimizer.lr = self.rates[-1]
+        # The optimizer stays, with what it remembers, as long as it would be made of the same.
+        made_of = self.opt_func, self.wd if wd is None else wd, [list(map(id, group)) for group in groups]
+        if made_of != self._made_of:
+            self._optimizer = make_optimizer(self.opt_func, groups, self.rates, made_of[1])
+            self._made_of = made_of
+        set_learning_rates(self.optimizer, self.rates)
         self.optimizer.zero_grad()
 
     def _rehearse(self) -> None:
         """Try one validation batch first: a loss or metric that cannot work must not cost an epoch."""
-        trial = (id(self.dls), id(self.step), tuple(map(id, self.meters)))
-        if self._rehearsed == trial or self.dls.valid is None:
+        trial = (self.dls.valid, self.model, self.step, *self.meters)
+        tried = len(trial) == len(self._rehearsed) and all(map(operator.is_, trial, self._rehearsed))
+        if tried or self.dls.valid is None:
             return
         with preserve_random_state():
-            first = list(itertools.islice(self.dls.valid, 1))
-        self._validated(first)
+            first: list[Any] = list(itertools.islice(self.dls.valid, 1))
+            self._evaluate(first)
         self._rehearsed = trial
 
-    # ---- what the loop's callbacks ask
+    # ---- what callbacks ask
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer of the last run; None before the first."""
+        return self._optimizer
 
     @property
     def device(self) -> torch.device:
+        """Where the model and the batches are."""
         return self._device
 
     @property
     def share_done(self) -> float:
-        """How much of the run is done, 0..1. Needs a training loader that knows its length."""
+        """How much of the run is done, 0..1. Raises `ArgumentError` if the training loader has no length."""
         if not self.steps_of_epoch:
             raise ArgumentError(
                 "a schedule needs to know how long an epoch is, and the training loader has no length",
@@ -223,33 +224,50 @@ class Learner:
         return (self.epoch + self.batches_done / self.steps_of_epoch) / self.epochs
 
     def current_rates(self) -> list[float]:
-        """The learning rates in force, one a group of the optimizer."""
+        """The learning rates in force, from the lowest up, each once."""
         groups = getattr(self.optimizer, "param_groups", None)
-        return list(self.rates) if groups is None else sorted({group["lr"] for group in groups})
+        return sorted(set(self.rates) if groups is None else {group["lr"] for group in groups})
 
-    # ---- what its user asks
+    # ---- what its user may change between runs
 
     @property
-    def loss_func(self) -> Any:
+    def dls(self) -> Loaders:
+        """The data: `train` and `valid`."""
+        return self._dls
+
+    @dls.setter
+    def dls(self, dls: Loaders) -> None:
+        self._dls = setup.checked_loaders(dls)
+        if isinstance(self.step, SupervisedStep):
+            self.step = self._supervised()
+
+    @property
+    def loss_func(self) -> Callable[..., Tensor] | None:
+        """The loss; None if only a `step` of your own knows it."""
         return self._loss_func
 
     @loss_func.setter
     def loss_func(self, loss_func: Callable[..., Tensor]) -> None:
-        self._loss_func = loss_func
-        self.step = self._supervised()
+        self._loss_func = setup.checked_loss(loss_func)
+        if isinstance(self.step, SupervisedStep):
+            self.step = self._supervised()
 
     def _supervised(self) -> Step:
+        assert self._loss_func is not None
         return SupervisedStep(self._loss_func, getattr(self.dls, "n_inp", None))
 
     @property
     def metrics(self) -> L[Any]:
+        """The metrics, as they were given; one, several in a list, or None may be set."""
         return self._metrics
 
     @metrics.setter
     def metrics(self, metrics: Any) -> None:
-        listed: list[Any] = list(metrics) if isinstance(metrics, (list, tuple, L)) else ([] if metrics is None else [metrics])
-        self.meters: list[Meter] = [meter_of(metric) for metric in listed]
-        self._metrics: L[Any] = L(listed)
+        given = setup.as_metrics(metrics)
+        self.meters: list[Meter] = [meter_of(metric) for metric in given]
+        self._metrics: L[Any] = L(given)
+
+    # ---- what its user asks
 
     def fit_one_cycle(
         self,
@@ -259,12 +277,21 @@ class Learner:
         div_final: float = 1e5,
         pct_start: float = 0.25,
         wd: float | None = None,
-        moms: tuple[float, float, float] = (0.95, 0.85, 0.95),
-        cbs: Callback | Sequence[Callback] | None = None,
+        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+        cbs: Callbacks = None,
     ) -> None:
         """Train with the learning rate rising to `lr_max` and falling again, momentum mirrored (see `recipes`)."""
-        recipes.fit_one_cycle(self, n_epoch, lr_max, div=div, div_final=div_final, pct_start=pct_start, wd=wd,
-                              moms=moms, cbs=_as_list(cbs))  # fmt: skip
+        recipes.fit_one_cycle(
+            self,
+            n_epoch,
+            lr_max,
+            div=div,
+            div_final=div_final,
+            pct_start=pct_start,
+            wd=wd,
+            moms=moms,
+            cbs=cbs,
+        )
 
     def fit_flat_cos(
         self,
@@ -273,16 +300,19 @@ class Learner:
         div_final: float = 1e5,
         pct_start: float = 0.75,
         wd: float | None = None,
-        cbs: Callback | Sequence[Callback] | None = None,
+        cbs: Callbacks = None,
     ) -> None:
-        """Train at a constant rate for `pct_start` of the run, then let it fall along a cosine."""
-        recipes.fit_flat_cos(self, n_epoch, lr, div_final=div_final, pct_start=pct_start, wd=wd, cbs=_as_list(cbs))
+        """Train at a constant rate for `pct_start` of the run, then let it fall along a cosine (see `recipes`)."""
+        recipes.fit_flat_cos(self, n_epoch, lr, div_final=div_final, pct_start=pct_start, wd=wd, cbs=cbs)
 
     def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
-        """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches."""
+        """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches.
+
+        `ds_idx=0` means the training data. Raises `DataError` when there is no batch.
+        """
         batches = self._batches(ds_idx, dl)
-        self.model.to(self._device)
-        return L(self._validated(batches))
+        setup.place(self.model, self._device)
+        return L(self._evaluate(batches))
 
     def get_preds(
         self,
@@ -291,16 +321,17 @@ class Learner:
         with_input: bool = False,
         with_decoded: bool = False,
         with_loss: bool = False,
-        act: Callable[[Tensor], Tensor] | None = None,
+        act: Callable[[Any], Any] | None = None,
     ) -> tuple[Any, ...]:
         """`(predictions, targets)` over the validation set, or over `dl`, any iterable of batches.
 
         Predictions have the loss's activation applied (`act` replaces it): probabilities for
         classes. `with_input` puts the inputs first, `with_decoded` and `with_loss` add the answers and
-        the loss of each item behind. Targets are None when the batches have none.
+        the loss of each item behind. Targets are None when the batches have none. All are on the CPU.
+        Raises `DataError` when there is no batch, `LossError` when the loss of an item is not known.
         """
         batches = self._batches(ds_idx, dl)
-        self.model.to(self._device)
+        setup.place(self.model, self._device)
         with self._autocast:
             return predict_batches(
                 self.model, batches, self._loss_func, device=self._device, inputs=getattr(self.dls, "n_inp", None),
@@ -310,94 +341,31 @@ class Learner:
     def _batches(self, ds_idx: int, dl: Any) -> Any:
         if dl is not None:
             return dl
-        batches = (self.dls.train, self.dls.valid)[ds_idx]
-        if batches is None:
-            raise DataError("there is no validation data", try_="dl=a list of batches, or ds_idx=0 for the training data")
-        return batches
+        known: dict[Any, Any] = {0: self.dls.train, 1: self.dls.valid}
+        if ds_idx not in known:
+            raise ArgumentError(
+                f"ds_idx is {describe(ds_idx)}; expected 0, training, or 1, validation",
+                try_="dl=learn.dls[2]",
+            )
+        if known[ds_idx] is None:
+            raise DataError(
+                "there is no validation data", try_="dl=a list of batches, or ds_idx=0 for the training data"
+            )
+        return known[ds_idx]
 
     @contextmanager
-    def no_bar(self) -> Iterator[Learner]:
+    def no_bar(self) -> Generator[Learner]:
         """No progress bar inside; rows are printed as plain lists."""
         with self.progress.style("lists"):
             yield self
 
     @contextmanager
-    def no_logging(self) -> Iterator[Learner]:
+    def no_logging(self) -> Generator[Learner]:
         """Nothing is printed inside."""
         with self.progress.style("silent"):
             yield self
 
     def __repr__(self) -> str:
-        return f"Learner({type(self.model).__name__}, loss_func={loss_name(self._loss_func)}, on {self._device})"
-
-
-def _made_optimizer(
-    opt_func: Callable[..., Any], groups: list[list[nn.Parameter]], rates: list[float], wd: float | None
-) -> Any:
-    """The optimizer, with groups by depth where it understands groups and there is a reason for them."""
-    flat = [parameter for group in groups for parameter in group]
-    optimizer = opt_func(flat, lr=rates[-1])
-    missing = [name for name in ("step", "zero_grad") if not callable(getattr(optimizer, name, None))]
-    if missing:
-        raise ArgumentTypeError(
-            f"opt_func gave {optimizer!r}, which has no {' and no '.join(missing)}; expected an optimizer",
-            try_="opt_func=SGD",
+        return (
+            f"Learner({type(self.model).__name__}, loss_func={loss_name(self._loss_func)}, on {self._device})"
         )
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        if len(groups) > 1:
-            raise ArgumentError(
-                f"{type(optimizer).__name__} takes one learning rate, and the model has {len(groups)} parameter groups",
-                try_="opt_func=SGD, or a splitter that gives one group",
-            )
-        return optimizer
-    decay = optimizer.defaults.get("weight_decay", 0) if wd is None else wd
-    if len(groups) == 1 and not decay:
-        return optimizer
-    return opt_func(parameter_groups(groups, decay), lr=rates[-1])
-
-
-def _as_list(callbacks: Callback | Sequence[Callback] | None) -> list[Callback]:
-    if callbacks is None:
-        return []
-    listed = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
-    made = [callback() if isinstance(callback, type) else callback for callback in listed]
-    for callback in made:
-        if not isinstance(callback, Callback):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ArgumentTypeError(f"cbs has {callback!r}; expected a Callback", try_="class Mine(Callback): ...")
-    return made
-
-
-def _checked_loaders(dls: Any) -> Loaders:
-    if not hasattr(dls, "train") or not hasattr(dls, "valid"):
-        raise ArgumentTypeError(
-            f"dls is a {type(dls).__name__}; expected loaders with train and valid", try_="DataLoaders(dl, valid_dl)"
-        )
-    return dls
-
-
-def _checked_model(model: Any) -> nn.Module:
-    if isinstance(model, nn.Module):
-        return model
-    hint = f"{model.__name__}(...), an instance" if isinstance(model, type) else "a subclass of nn.Module"
-    raise ArgumentTypeError(f"the model is {model!r}; expected an nn.Module", try_=hint)
-
-
-def _checked_length(which: str, batches: Any, n_epoch: int) -> int:
-    """Batches of an epoch, 0 when nobody knows. What cannot be read `n_epoch` times is refused now, not then."""
-    if batches is None:
-        return 0
-    if isinstance(batches, Iterator):
-        raise DataError(
-            f"the {which} batches are an iterator ({type(batches).__name__}), which can be read only once",
-            try_="list(batches), or a DataLoader",
-        )
-    try:
-        length = len(batches)
-    except TypeError:
-        return 0
-    if length == 0:
-        raise DataError(
-            f"the {which} loader has no batch; expected at least one",
-            try_="a smaller bs, drop_last=False, or more items",
-        )
-    return length

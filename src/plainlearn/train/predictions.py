@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from plainlearn.core.errors import DataError
+from plainlearn.core.errors import DataError, LossError, ShapeError
 from plainlearn.core.tensors import to_cpu, to_device
 from plainlearn.losses.meaning import activation_of, decoding_of, unreduced
 from plainlearn.train.evaluate import evaluating
-from plainlearn.train.step import split_batch
+from plainlearn.train.step import apply_model, described, loss_name, split_batch
 
 
 def predict_batches(
@@ -25,50 +25,81 @@ def predict_batches(
     with_input: bool = False,
     with_decoded: bool = False,
     with_loss: bool = False,
-    act: Callable[[Tensor], Tensor] | None = None,
+    act: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, ...]:
     """`([inputs,] predictions, targets[, decoded][, losses])` on the CPU, items in the order of the batches.
 
-    Raises `DataError` when there is no batch, or when losses are asked for and there are no targets.
+    Each is one tensor with an item a row, or a tuple of them where a batch has several fields.
+    Raises `DataError` when there is no batch, or when losses are asked for and there are no targets;
+    `ShapeError` when batches do not fit together; `LossError` when the loss of an item is not known.
     """
     activation = act or activation_of(loss_func)
-    kept: dict[str, list[Any]] = {"input": [], "pred": [], "target": [], "loss": []}
     losses = unreduced(loss_func) if with_loss else None
+    seen: list[Any] = []
+    predicted: list[Any] = []
+    aimed: list[Any] = []
+    lost: list[Tensor] = []
     with evaluating(model):
         for host_batch in batches:
             given, targets = split_batch(to_device(host_batch, device), inputs)
-            outputs = model(*given)
-            kept["pred"].append(to_cpu(activation(outputs)))
-            kept["target"].append(to_cpu(targets))
+            outputs = apply_model(model, given)
+            predicted.append(to_cpu(activation(outputs)))
+            aimed.append(to_cpu(targets))
             if with_input:
-                kept["input"].append(to_cpu(tuple(given)))
+                seen.append(to_cpu(tuple(given)))
             if losses is not None:
-                if not targets:
-                    raise DataError("with_loss=True needs targets, and the batches have none")
-                # A loss that flattens gives one value an element; an item's loss is their mean.
-                values: Tensor = losses(outputs, *targets)
-                kept["loss"].append(to_cpu(values.reshape(len(targets[0]), -1).mean(dim=1)))
-    if not kept["pred"]:
+                lost.append(to_cpu(_loss_of_each(losses, loss_func, outputs, targets)))
+    if not predicted:
         raise DataError("there is no batch to predict; expected at least one")
-    predictions = _joined(kept["pred"])
-    answer: list[Any] = [_single(_joined(kept["input"]))] if with_input else []
-    answer += [predictions, _single(_joined(kept["target"]))]
+    if len(set(map(len, aimed))) > 1:
+        raise DataError("some batches have targets and some have none; expected one kind")
+    predictions = _joined(predicted)
+    answer: list[Any] = [_alone(_joined(seen))] if with_input else []
+    answer += [predictions, _alone(_joined(aimed))]
     if with_decoded:
         answer.append(decoding_of(loss_func)(predictions))
     if with_loss:
-        answer.append(_joined(kept["loss"]))
+        answer.append(_joined(lost))
     return tuple(answer)
 
 
+def _loss_of_each(
+    losses: Callable[..., Tensor], loss_func: Any, outputs: Any, targets: tuple[Any, ...]
+) -> Tensor:
+    """One loss an item. A loss that gives one value an element has the mean of an item's elements taken."""
+    if not targets:
+        raise DataError("with_loss=True needs targets, and the batches have none")
+    values, items = losses(outputs, *targets), len(targets[0])
+    if not values.ndim or values.numel() % items:
+        raise LossError(
+            f"the loss {loss_name(loss_func)} gave {described(values)} for {items} items; expected one or more values each",
+            try_="a loss that honours reduction='none'",
+        )
+    return values.reshape(items, -1).mean(dim=1)
+
+
 def _joined(parts: list[Any]) -> Any:
-    if isinstance(parts[0], Tensor):
+    """The same field of all batches, one after another."""
+    head = parts[0]
+    if isinstance(head, Tensor):
+        if not head.ndim or len({(part.ndim, part.shape[1:]) for part in parts}) > 1:
+            shapes = " and ".join(sorted({str(tuple(part.shape)) for part in parts})[:4])
+            raise ShapeError(
+                f"batches of shape {shapes} do not make one tensor; expected items of one shape, a row each",
+                try_="one batch at a time, or a model that keeps the batch axis",
+            )
         return torch.cat(parts)
-    if isinstance(parts[0], (tuple, list)) and parts[0] and isinstance(parts[0][0], str):
-        return tuple(name for part in parts for name in part)
-    return tuple(_joined(list(field)) for field in zip(*parts, strict=True))
+    if isinstance(head, Mapping):
+        return {key: _joined([part[key] for part in parts]) for key in cast("Mapping[Any, Any]", head)}
+    if not isinstance(head, (tuple, list)):
+        return tuple(parts)
+    fields = cast("Sequence[Any]", head)
+    if any(isinstance(field, Tensor | tuple | list | Mapping) for field in fields):
+        return tuple(_joined(list(field)) for field in zip(*parts, strict=True))
+    return tuple(name for part in parts for name in part)  # names and the like, one an item
 
 
-def _single(fields: tuple[Any, ...]) -> Any:
+def _alone(fields: Any) -> Any:
     if not fields:
         return None
     return fields[0] if len(fields) == 1 else fields

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.optim.schedules import combined_cos, flat_cosine
-from plainlearn.train.callback import Callback
 from plainlearn.train.callbacks.schedule import Scheduled
+from plainlearn.train.setup import as_callbacks
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
@@ -23,18 +23,20 @@ def fit_one_cycle(
     div_final: float = 1e5,
     pct_start: float = 0.25,
     wd: float | None = None,
-    moms: tuple[float, float, float] = (0.95, 0.85, 0.95),
-    cbs: Sequence[Callback] = (),
+    moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
+    cbs: Any = None,
 ) -> None:
     """One cycle: the rate climbs from `lr_max / div` in `pct_start` of the run, then falls to `lr_max / div_final`.
 
-    Momentum goes the other way, through the three values of `moms`. Both follow cosines.
+    Momentum goes the other way, through the three values of `moms`; None leaves it alone, and so
+    does an optimizer that has none. Both follow cosines.
+    Raises `ArgumentError` for a division by 0 or less, a share outside 0..1, a momentum outside 0..1.
     Source: Smith and Topin 2017, arXiv:1708.07120.
     """
-    if len(moms) != 3:
-        raise ArgumentError(f"moms has {len(moms)} values; expected start, middle and end", try_="moms=(0.95, 0.85, 0.95)")
+    _check_above_0(div=div, div_final=div_final)
+    momentum = None if moms is None else combined_cos(pct_start, *_checked_momentums(moms))
     factor = combined_cos(pct_start, 1 / div, 1.0, 1 / div_final)
-    learner.fit(n_epoch, lr_max, wd, cbs=[*cbs, Scheduled(factor, combined_cos(pct_start, *moms))])
+    learner.fit(n_epoch, lr_max, wd, cbs=[*as_callbacks(cbs), Scheduled(factor, momentum)])
 
 
 def fit_flat_cos(
@@ -45,7 +47,28 @@ def fit_flat_cos(
     div_final: float = 1e5,
     pct_start: float = 0.75,
     wd: float | None = None,
-    cbs: Sequence[Callback] = (),
+    cbs: Any = None,
 ) -> None:
-    """A constant rate for `pct_start` of the run, then a cosine down to `lr / div_final`."""
-    learner.fit(n_epoch, lr, wd, cbs=[*cbs, Scheduled(flat_cosine(pct_start, 1.0, 1 / div_final))])
+    """A constant rate for `pct_start` of the run, then a cosine down to `lr / div_final`.
+
+    Raises `ArgumentError` for a division by 0 or less, or a share outside 0..1.
+    """
+    _check_above_0(div_final=div_final)
+    factor = flat_cosine(pct_start, 1.0, 1 / div_final)
+    learner.fit(n_epoch, lr, wd, cbs=[*as_callbacks(cbs), Scheduled(factor)])
+
+
+def _check_above_0(**divisors: float) -> None:
+    for name, value in divisors.items():
+        if not value > 0:
+            raise ArgumentError(f"{name} is {value}; expected a number above 0", try_=f"{name}=25")
+
+
+def _checked_momentums(moms: Sequence[float]) -> tuple[float, float, float]:
+    if len(moms) != 3 or not all(0 <= momentum < 1 for momentum in moms):
+        raise ArgumentError(
+            f"moms is {moms}; expected three numbers of 0 or more and below 1: start, middle and end",
+            try_="moms=(0.95, 0.85, 0.95)",
+        )
+    start, middle, end = moms
+    return start, middle, end

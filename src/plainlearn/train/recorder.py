@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
     from plainlearn.train.step import Result
 
-_MEMORY = 0.98  # of the smoothed loss; the course's
+MEMORY: Final = 0.98  # of the smoothed loss, a step; the course's
+_LOSSES_WAITING: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -38,31 +40,54 @@ class Epoch:
         return [self.train_loss, self.valid_loss, *self.metrics]
 
 
+class Smoothed:
+    """A running mean that forgets by 0.98 a step, unbiased from the first: the sum of .98^k · loss k steps ago,
+    over the sum of the .98^k.
+
+    >>> smoothed = Smoothed()
+    >>> [round(smoothed.add(loss), 4) for loss in (1.0, 0.0)]
+    [1.0, 0.4949]
+    """
+
+    def __init__(self, mean: float = 0.0, steps: int = 0) -> None:
+        self.mean, self.steps = mean, steps
+
+    def add(self, loss: float) -> float:
+        self.mean += (1 - MEMORY) * (loss - self.mean)
+        self.steps += 1
+        return self.value
+
+    @property
+    def value(self) -> float:
+        """The mean; nan before the first loss."""
+        return self.mean / (1 - MEMORY**self.steps) if self.steps else math.nan
+
+
 class Recorder(Callback):
     """What the last `fit` did.
 
     `values` has a row `[train_loss, valid_loss, metric, …]` an epoch, `losses` the loss of each
     step, `lrs` and `moms` the learning rate and momentum of the last group at each step. The train loss
-    of a row is the smoothed one: an average that forgets by 0.98 a step, unbiased at the start.
+    of a row is the smoothed one (see `Smoothed`).
     """
 
     def __init__(self) -> None:
-        self._clear()
+        self._clear(())
 
-    def _clear(self) -> None:
+    def _clear(self, metric_names: Iterable[str]) -> None:
+        self.metric_names = ["train_loss", "valid_loss", *metric_names]
         self.epochs: list[Epoch] = []
+        self.epoch_ends: list[int] = []  # how many steps were done at the end of each epoch
         self.losses: list[float] = []
         self.lrs: list[float] = []
         self.moms: list[float] = []
-        self.metric_names: list[str] = ["train_loss", "valid_loss"]
-        self._smoothed = 0.0
-        self._steps = 0
-        self._waiting: list[Tensor] = []
+        self._smoothed = Smoothed()
+        self._waiting: list[Tensor] = []  # losses that are still on the device: the latest, one by one
+        self._stacked: list[Tensor] = []  # and those before them
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Iterator[None]:
-        self._clear()
-        self.metric_names = ["train_loss", "valid_loss", *(meter.name for meter in learner.meters)]
+    def fit_scope(self, learner: Learner) -> Generator[None]:
+        self._clear(meter.name for meter in learner.meters)
         try:
             yield
         finally:
@@ -70,82 +95,102 @@ class Recorder(Callback):
 
     def on_step(self, learner: Learner, result: Result) -> None:
         self._waiting.append(result.loss)
+        if len(self._waiting) == _LOSSES_WAITING:  # a GPU gives each a block of its own memory, 512 bytes
+            self._stacked.append(torch.stack(self._waiting))
+            self._waiting = []
         if groups := getattr(learner.optimizer, "param_groups", None):
             self.lrs.append(groups[-1]["lr"])
-            momentum = momentum_of(groups[-1])
-            if momentum is not None:
+            if (momentum := momentum_of(groups[-1])) is not None:
                 self.moms.append(momentum)
 
     def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
         self.epochs.append(epoch)
+        self.epoch_ends.append(len(self.losses))
 
     def smooth_loss(self) -> float:
-        """The smoothed train loss up to now. It fetches the waiting losses from the device, so it waits for it."""
+        """The smoothed train loss up to now; nan before the first step.
+
+        It fetches the losses from the device, so it waits for it.
+        """
         if self._waiting:
-            fetched: list[float] = torch.stack(self._waiting).double().tolist()
-            self._waiting.clear()
-            self.losses.extend(fetched)
-            for loss in fetched:
-                self._smoothed = loss + (self._smoothed - loss) * _MEMORY
-            self._steps += len(fetched)
-        return self._smoothed / (1 - _MEMORY**self._steps) if self._steps else math.nan
+            self._stacked.append(torch.stack(self._waiting))
+        for stack in self._stacked:
+            for loss in cast("list[float]", stack.tolist()):
+                self.losses.append(loss)
+                self._smoothed.add(loss)
+        self._waiting, self._stacked = [], []
+        return self._smoothed.value
 
     @property
     def values(self) -> list[list[float]]:
+        """A row `[train_loss, valid_loss, metric, …]` for each epoch of the last `fit`."""
         return [epoch.values for epoch in self.epochs]
 
     def state_dict(self) -> dict[str, Any]:
-        """The record as plain data."""
+        """The record as plain data: numbers, strings and lists of them."""
         self.smooth_loss()
         return {
-            "epochs": [[e.number, e.train_loss, e.valid_loss, list(e.metrics), e.seconds] for e in self.epochs],
+            "metric_names": list(self.metric_names),
+            "epochs": [
+                [row.number, row.train_loss, row.valid_loss, list(row.metrics), row.seconds]
+                for row in self.epochs
+            ],
+            "epoch_ends": list(self.epoch_ends),
             "losses": list(self.losses),
             "lrs": list(self.lrs),
             "moms": list(self.moms),
-            "metric_names": list(self.metric_names),
-            "smoothed": self._smoothed,
-            "steps": self._steps,
+            "smoothed": [self._smoothed.mean, self._smoothed.steps],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a record where `state_dict` left it."""
-        self.epochs = [Epoch(n, t, v, tuple(m), s) for n, t, v, m, s in state["epochs"]]
-        self.losses, self.lrs, self.moms = list(state["losses"]), list(state["lrs"]), list(state["moms"])
-        self.metric_names = list(state["metric_names"])
-        self._smoothed, self._steps = float(state["smoothed"]), int(state["steps"])
-        self._waiting = []
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up a record where `state_dict` left it. Raises `DataError` if it lacks a part."""
+        if missing := self.state_dict().keys() - state.keys():
+            raise DataError(f"this is not the state of a recorder: it lacks {', '.join(sorted(missing))}")
+        self._clear(state["metric_names"][2:])
+        self.epochs = [
+            Epoch(number, train, valid, tuple(metrics), seconds)
+            for number, train, valid, metrics, seconds in state["epochs"]
+        ]
+        self.epoch_ends, self.losses = list(state["epoch_ends"]), list(state["losses"])
+        self.lrs, self.moms = list(state["lrs"]), list(state["moms"])
+        self._smoothed = Smoothed(*state["smoothed"])
+
+    # ---- pictures
 
     def plot_loss(self, skip_start: int = 5, with_valid: bool = True, ax: Any = None) -> Any:
-        """Smoothed training loss by step, and validation loss at the end of each epoch. Returns the axes."""
-        from plainlearn.core.figures import subplots
+        """Draw the smoothed training loss by step, and the validation loss at each epoch's end. Returns the axes.
 
-        self._need_a_run()
-        ax = subplots(figsize=(6, 4))[1].flat[0] if ax is None else ax
-        smoothed, running = list[float](), 0.0
-        for step, loss in enumerate(self.losses, start=1):
-            running = loss + (running - loss) * _MEMORY
-            smoothed.append(running / (1 - _MEMORY**step))
+        The first `skip_start` steps are left out, unless there are few. Raises `DataError` before the first run.
+        """
+        losses = self._recorded(self.losses)
+        ax = next(_axes(1)) if ax is None else ax
+        running = Smoothed()
+        smoothed = [running.add(loss) for loss in losses]
         begin = skip_start if len(smoothed) > 2 * skip_start else 0
-        ax.plot(range(begin, len(smoothed)), smoothed[begin:], label="train")
-        if with_valid and self.epochs:
-            a_epoch = len(self.losses) / len(self.epochs)
-            ends = [(n + 1) * a_epoch - 1 for n in range(len(self.epochs))]
-            ax.plot(ends, [epoch.valid_loss for epoch in self.epochs], "o-", ms=3, label="valid")
+        ax.plot(range(begin + 1, len(smoothed) + 1), smoothed[begin:], label="train")
+        if with_valid and not all(math.isnan(epoch.valid_loss) for epoch in self.epochs):
+            ax.plot(self.epoch_ends, [epoch.valid_loss for epoch in self.epochs], "o-", ms=3, label="valid")
         ax.set(title="learning curve", xlabel="step", ylabel="loss")
         ax.legend()
         return ax
 
     def plot_sched(self) -> None:
-        """Learning rate and momentum at every step, one picture each."""
-        from plainlearn.core.figures import subplots
-
-        self._need_a_run()
-        kept = {"lr": self.lrs, "mom": self.moms} if self.moms else {"lr": self.lrs}
-        _, axes = subplots(1, len(kept), imsize=4)
-        for ax, (name, values) in zip(axes.flat, kept.items(), strict=True):
-            ax.plot(values)
+        """Draw learning rate and momentum at every step. Raises `DataError` before the first run."""
+        self._recorded(self.lrs)
+        kept = {"learning rate": self.lrs, "momentum": self.moms}
+        kept = {name: values for name, values in kept.items() if values}
+        for ax, (name, values) in zip(_axes(len(kept)), kept.items(), strict=True):
+            ax.plot(range(1, len(values) + 1), values)
             ax.set(xlabel="step", ylabel=name)
 
-    def _need_a_run(self) -> None:
-        if not self.losses:
+    def _recorded(self, values: list[float]) -> list[float]:
+        if not values:
             raise DataError("nothing has been recorded yet; a plot needs a run", try_="learn.fit(1)")
+        return values
+
+
+def _axes(count: int) -> Iterator[Any]:
+    from plainlearn.core.figures import subplots
+
+    _figure, axes = subplots(1, count, figsize=(5.5 * count, 3.8), layout="constrained")
+    return itertools.chain(axes.flat)

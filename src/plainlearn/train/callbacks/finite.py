@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,31 +16,38 @@ from plainlearn.train.callback import Callback
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
+    from plainlearn.train.recorder import Epoch
     from plainlearn.train.step import Result
 
 
 class FiniteLoss(Callback):
     """Raises `NonFiniteLossError` that says where, and what usually causes it.
 
-    On the CPU the loss is looked at before the optimizer moves. On a GPU a look would wait for
-    it, so a copy is sent ahead and read as soon as it has come, at the latest with the epoch's row.
+    On the CPU the loss is looked at before the optimizer moves. To look at it on a CUDA device would be to
+    wait for it, so a copy is sent ahead and read as soon as it has come, a batch or so later, at
+    the latest before the epoch's row is recorded. Other devices have no such copies: there the look waits.
     """
 
     def __init__(self) -> None:
         self._sent: deque[tuple[int, Tensor, torch.cuda.Event]] = deque()
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Iterator[None]:
-        self._sent.clear()
-        yield
-        self._look(learner, wait=True)
+    def fit_scope(self, learner: Learner) -> Generator[None]:
+        try:
+            yield
+        finally:
+            self._sent.clear()
 
     def on_gradients(self, learner: Learner, result: Result) -> None:
         loss = result.loss
-        if loss.device.type == "cuda":
+        if loss.is_cuda:
             self._send(learner, loss)
+            self._look(learner, wait=False)
         elif not math.isfinite(value := loss.item()):
             raise _error(value, learner, learner.batches_done)
+
+    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+        self._look(learner, wait=True)
 
     def _send(self, learner: Learner, loss: Tensor) -> None:
         copied = torch.empty((), dtype=loss.dtype, pin_memory=True)
@@ -48,7 +55,6 @@ class FiniteLoss(Callback):
         arrived = torch.cuda.Event()
         arrived.record()
         self._sent.append((learner.batches_done, copied, arrived))
-        self._look(learner, wait=False)
 
     def _look(self, learner: Learner, *, wait: bool) -> None:
         while self._sent and (wait or self._sent[0][2].query()):
@@ -56,16 +62,14 @@ class FiniteLoss(Callback):
             if wait:
                 arrived.synchronize()
             if not math.isfinite(value := copied.item()):
-                self._sent.clear()
                 raise _error(value, learner, batch)
 
 
 def _error(value: float, learner: Learner, batch: int) -> NonFiniteLossError:
-    rates = ", ".join(f"{rate:g}" for rate in learner.current_rates())
-    causes = [f"a learning rate that is too high (now {rates})", "nan or very large values in the data",
-              "a loss that divides by zero or takes the log of it"]
+    rates = " to ".join(f"{rate:g}" for rate in learner.current_rates())
     return NonFiniteLossError(
         f"the training loss became {value:g} in epoch {learner.epoch}, batch {batch}; the run was stopped. "
-        f"Usual causes: {'; '.join(causes)}",
-        try_="a tenth of the learning rate, or learn.dls.one_batch() to look for nan; then build the learner anew",
+        f"Usual causes: a learning rate that is too high (it was {rates}); nan or very large values in the data; "
+        "a loss that divides by zero or takes the log of it",
+        try_=f"lr={learner.rates[-1] / 10:g} with a new model, or learn.dls.one_batch() to look for nan",
     )
