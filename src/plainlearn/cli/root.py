@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from plainlearn._version import __version__
+from plainlearn.cli.check import check
 from plainlearn.cli.demo import demo
 
 _GUIDE = """
@@ -26,7 +27,11 @@ Begin here; it needs no network and no data of yours:
   plainlearn demo              watch handwritten digits being learned, rung by rung
 
 \b
-The same in Python:
+Then, with your own photos in a folder for each class:
+  plainlearn check FOLDER      what is wrong with them, before a model learns it
+
+\b
+The lesson in Python:
   from plainlearn.vision.all import *
   path = untar_data(URLs.MNIST_SAMPLE)
   dls = ImageDataLoaders.from_folder(path)
@@ -80,6 +85,7 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
 
 
 _app.command()(demo)
+_app.command()(check)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
