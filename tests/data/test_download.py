@@ -247,7 +247,7 @@ def test_a_wrong_checksum_is_an_error_with_both_and_leaves_nothing(web, home):
     assert files_in(home / "data") == files_in(home / "archives") == []
 
 
-@pytest.mark.parametrize("page", [b"<html>Please log in", gzip.compress(b"no tar" * 200)])
+@pytest.mark.parametrize("page", [b"<html>Please log in", gzip.compress(b"no tar" * 200)], ids=["html", "gzip"])
 def test_a_page_in_place_of_the_archive_is_not_kept(web, home, page):
     url = web.on("/pets.tgz", web.body(page), web.body(PETS))
     with pytest.raises(DownloadError, match=r"is not an archive|is damaged"):
@@ -328,12 +328,11 @@ def test_a_machine_without_network_is_told_so_at_once(home):
 def test_two_processes_at_once_get_one_download_and_the_same_folder(web, home):
     go_on = threading.Event()
     url = web.on("/pets.tgz", web.after(go_on, web.body(PETS)), web.status(500))
-    code = "print(untar_data(sys.argv[1], show_progress=False))"
-    first = start_alone(code, url)
+    first = start_alone("print(untar_data(sys.argv[1], show_progress=False))", url)
     while not web.requests:
         assert first.poll() is None, first.communicate()
         time.sleep(0.01)
-    second = start_alone(code, url)
+    second = start_alone("print(untar_data(sys.argv[1]))", url)  # it would say so if it unpacked as well
     waits = second.stderr.readline()
     go_on.set()
     results = [process.communicate(timeout=60) for process in (first, second)]
