@@ -114,6 +114,24 @@ def test_mode_l_is_the_luminance_of_the_colours(form):
     assert abs(int(pixels[4, 4]) - 76) < 4 and abs(int(pixels[4, 40]) - 150) < 4
 
 
+@pytest.mark.parametrize(
+    "mode", ["L", "P", "LA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I", "F", "1"]
+)
+def test_white_is_white_in_every_mode_of_pillow(mode):
+    most: Any = {"1": 1, "F": 1.0, "I": 65535, "I;16": 65535, "CMYK": 0, "YCbCr": (255, 128, 128)}.get(
+        mode, "white"
+    )
+    if mode == "LAB":
+        white = Image.fromarray(np.uint8([[[255, 0, 0]]]), "LAB")  # Pillow's a and b are signed bytes
+    elif mode == "P":
+        white = Image.new("RGB", (1, 1), "white").quantize(2)
+    else:
+        white = Image.new(mode, (1, 1), most)
+
+    assert load_image(white).min() >= 254  # LAB is rounded on the way
+    assert load_image(white, mode="L").min() >= 254
+
+
 def test_what_is_see_through_shows_the_background():
     clear = encode(Image.fromarray(quarters((9, 9, 9, 0), (9, 9, 9, 128), *[(1, 2, 3, 255)] * 2)), "PNG")
 
@@ -391,8 +409,9 @@ def test_masks_that_do_not_keep_numbers_are_refused(tmp_path):
 
     with pytest.raises(DataError, match=r"mask\.jpg .* is a JPEG, which changes numbers"):
         load_mask(tmp_path / "mask.jpg")
-    with pytest.raises(DataError, match="fractions"):
-        load_mask(encode(Image.fromarray(np.float32([[0.5]])), "TIFF"))
+    for value in (0.5, np.nan, np.inf):
+        with pytest.raises(DataError, match="fractions"):
+            load_mask(encode(Image.fromarray(np.float32([[value]])), "TIFF"))
     with pytest.raises(ArgumentTypeError, match="float64; expected whole numbers"):
         load_mask(np.array([[0.5]]))
 

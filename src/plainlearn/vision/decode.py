@@ -141,7 +141,7 @@ def _open_png(header: Png, wish: Wish) -> _Opened:
     im.load()
     width, height = im.size
     last_row = im.crop((0, height - 1, width, height))
-    if header.interlaced or last_row.getbbox() is None:  # only then is a second look at all data worth it
+    if last_row.getbbox() is None and not header.interlaced:  # only then is a look at all data worth it
         header.check_rows()
     return _Opened(im, header.orientation)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.vision.memory import STRIP
@@ -56,10 +56,8 @@ def _flatten_strip(
         return _from_wide(im, mode, background, value_range)
     if im.mode in _SEE_THROUGH or "transparency" in im.info:
         im = _over(im, background)
-    elif im.mode == "LAB":
-        im = _from_lab(im)
     if im.mode != mode:
-        im = (im.convert("RGB") if im.mode == "P" else im).convert(mode)
+        im = (im.convert("RGB") if im.mode in ("P", "LAB") else im).convert(mode)
     return np.array(im, np.uint8)
 
 
@@ -128,10 +126,9 @@ def as_labels(im: Image.Image) -> NDArray[Any]:
         return np.array(im).astype(np.int32)
     values = np.asarray(im)
     if im.mode == "F":
-        whole = values.astype(np.int32)
-        if not np.array_equal(whole, values):
+        if not (np.isfinite(values) & (values == np.floor(values))).all():
             raise DataError("its values are fractions; expected a mask, with one whole number a pixel")
-        return whole
+        return values.astype(np.int32)
     if im.mode in ("RGB", "RGBA", "LA", "RGBX"):
         colours = values[..., :3] if im.mode != "LA" else values[..., :1]
         if (colours == colours[..., :1]).all():
@@ -150,12 +147,6 @@ def _check_range(least: float, most: float, expected: Range, kind: str) -> None:
             f" {low:g} to {high:g}",
             try_=f"value_range=({least:g}, {most:g}), or whatever means black and white in all your images",
         )
-
-
-def _from_lab(im: Image.Image) -> Image.Image:
-    cms: Any = ImageCms  # its profiles have no types
-    lab, srgb = cms.createProfile("LAB"), cms.createProfile("sRGB")
-    return cast(Image.Image, cms.profileToProfile(im, lab, srgb, outputMode="RGB"))
 
 
 def orient(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
