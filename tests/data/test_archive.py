@@ -190,6 +190,13 @@ def test_links_that_stay_inside_are_kept(put, dest):
     assert contents(result) == {"a.txt": b"one", "hard": b"one", "sub/soft": b"one"}
 
 
+def test_a_link_beside_the_top_folder_counts_as_a_second_thing(put, dest):
+    data = tar(file("top/a.txt", b"one"), entry("newest", tarfile.SYMTYPE, "top/a.txt"))
+    result = extract(put(data, "both.tar"), dest, show_progress=False)
+    assert result == dest / "both"
+    assert contents(result) == {"top/a.txt": b"one", "newest": b"one"}
+
+
 def test_links_are_kept_also_where_the_destination_is_behind_a_link_itself(put, dest, tmp_path):
     (tmp_path / "other").symlink_to(dest)
     data = tar(file("top/sub/a.txt", b"one"), entry("top/soft", tarfile.SYMTYPE, "sub/a.txt"))

@@ -247,7 +247,9 @@ def test_a_wrong_checksum_is_an_error_with_both_and_leaves_nothing(web, home):
     assert files_in(home / "data") == files_in(home / "archives") == []
 
 
-@pytest.mark.parametrize("page", [b"<html>Please log in", gzip.compress(b"no tar" * 200)], ids=["html", "gzip"])
+@pytest.mark.parametrize(
+    "page", [b"<html>Please log in", gzip.compress(b"no tar" * 200)], ids=["html", "gzip"]
+)
 def test_a_page_in_place_of_the_archive_is_not_kept(web, home, page):
     url = web.on("/pets.tgz", web.body(page), web.body(PETS))
     with pytest.raises(DownloadError, match=r"is not an archive|is damaged"):

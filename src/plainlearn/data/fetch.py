@@ -200,8 +200,6 @@ def _attempt(
                 file.write(data)
                 advance(len(data))
     if answer.total is not None and at != answer.total:
-        if at > answer.total:
-            partial.discard()
         raise _TryAgain(f"the connection ended after {at} of {answer.total} bytes")
 
 
