@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 import shutil
 import sys
 import threading
@@ -235,10 +234,10 @@ def _shortened(names: Sequence[str], columns: int) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Six decimals, as in the course, while that says something and fits the column."""
-    if not math.isfinite(value) or value == 0 or 1e-5 <= abs(value) < 1000:
-        return f"{value:.6f}"
-    return f"{value:.6g}" if 1000 <= abs(value) < 1e6 else f"{value:.3e}"
+    """Six decimals, as in the course, where they say something and fit the column."""
+    tiny = 0 < abs(value) < 1e-5
+    forms = (".3e", ".2e") if tiny else (".6f", ".2f", ".3e", ".2e")
+    return next(shown for form in forms if len(shown := f"{value:{form}}") <= _NUMBER_WIDTH)
 
 
 def clock(seconds: float) -> str:
