@@ -140,8 +140,10 @@ def _open_png(header: Png, wish: Wish) -> _Opened:
     check_memory(header.size, cost, 2 * len(header.plain), wish.max_memory)
     im.load()
     width, height = im.size
-    last_row = im.crop((0, height - 1, width, height))
-    if last_row.getbbox() is None and not header.interlaced:  # only then is a look at all data worth it
+    small = width * height < 1 << 14  # a box around all of it is then found before a row is cut out
+    filled = im.getbbox() if small else im.crop((0, height - 1, width, height)).getbbox()
+    last_row_is_blank = filled is None or (small and filled[3] < height)
+    if last_row_is_blank and not header.interlaced:  # only then is a look at all data worth it
         header.check_rows()
     return _Opened(im, header.orientation)
 
