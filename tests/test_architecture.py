@@ -153,10 +153,16 @@ print("LOADED", *{name.partition(".")[0] for name in sys.modules})
     assert sorted(({"torch", "numpy", *HEAVY} - {"typer", "rich"}) & set(loaded.split())) == []
 
 
+#: Written in another library's dialect, and imported when a picture is read: numba names its loggers when it loads.
+COMPILED = {"sampling_lanes", "sampling_numba", "sampling_triton"}
+
+
 def modules() -> list[str]:
     """Every module of the package, by name, without importing any; `__main__` left out, as it runs."""
     paths = [
-        file.relative_to(SOURCE.parent).with_suffix("").parts for file in FILES if file.stem != "__main__"
+        file.relative_to(SOURCE.parent).with_suffix("").parts
+        for file in FILES
+        if file.stem not in {"__main__", *COMPILED}
     ]
     return [".".join(parts[:-1] if parts[-1] == "__init__" else parts) for parts in paths]
 
