@@ -12,6 +12,7 @@ What is computed is written in `sampling_kernel.py`; three backends compute it, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, MissingExtraError, ShapeError
 from plainlearn.vision import sampling_torch
 from plainlearn.vision.geometry import Maps, check_maps, to_pixels
 from plainlearn.vision.sampling_kernel import KERNELS, PAD_CODES, Mode, PadMode
@@ -82,8 +83,10 @@ def sample_images(
         )
     chosen = _choose(backend, device)
     with torch.no_grad():
-        assert chosen == "torch"
-        _sample_torch(pictures, pixel_maps, out, mode, pad_mode, curves)
+        if chosen == "numba":
+            _sample_numba(pictures, pixel_maps, out, mode, pad_mode, curves, threads)
+        else:
+            _sample_torch(pictures, pixel_maps, out, mode, pad_mode, curves)
     return out
 
 
@@ -129,6 +132,31 @@ def level_curves(count: int = 1, channels: int = 3) -> Tensor:
     closes the interval after 255; between entries values are interpolated.
     """
     return (torch.arange(257, dtype=torch.float32) / 255).clamp(max=1).expand(count, channels, -1).clone()
+
+
+def _sample_numba(
+    pictures: list[Tensor],
+    pixel_maps: Maps,
+    out: Tensor,
+    mode: Mode,
+    pad_mode: PadMode,
+    curves: Tensor | None,
+    threads: int | None,
+) -> None:
+    from plainlearn.vision.sampling_numba import sample_pictures
+
+    wide = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
+    sample_pictures(
+        [picture.contiguous().numpy() for picture in pictures],
+        pixel_maps,
+        wide.numpy(),
+        KERNELS.get(mode),
+        pad_mode,
+        None if curves is None else curves.contiguous().numpy(),
+        threads or torch.get_num_threads(),
+    )
+    if wide is not out:
+        out.copy_(wide)
 
 
 def _sample_torch(
@@ -186,8 +214,16 @@ def _pixel_maps(pictures: list[Tensor], maps: Maps, size: tuple[int, int]) -> Ma
 
 
 def _choose(backend: Backend, device: torch.device) -> Literal["numba", "triton", "torch"]:
+    """The backend to use, which must be there and work on the device if it was named."""
     _check_choice("backend", backend, ("auto", "numba", "triton", "torch"))
-    return "torch"
+    home = {"cpu": "numba", "cuda": "triton"}.get(device.type, "torch")
+    if backend == "auto":
+        return "numba" if home == "numba" and find_spec("numba") else "torch"
+    if backend != "torch" and backend != home:
+        raise ArgumentError(f"backend {backend} cannot sample images on {device}", try_="backend='auto'")
+    if backend != "torch" and find_spec(backend) is None:
+        raise MissingExtraError(backend, needed_for=f"backend={backend!r}", extra=backend)
+    return backend
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -5,11 +5,13 @@ Only elementwise operations and gathers, in float64 where the device has it: aut
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from plainlearn.vision.geometry import Maps
-from plainlearn.vision.sampling_kernel import FAR, FOOTPRINT_SHARE, HORIZON, Kernel, PadMode
+from plainlearn.vision.sampling_kernel import FAR, HORIZON, RAMP, Kernel, PadMode
 
 
 def sample_batch(
@@ -20,26 +22,27 @@ def sample_batch(
     `kernel` None takes the nearest pixel.
     """
     n, height, width, channels = images.shape
-    flat = images.reshape(n, height * width, channels)
+    flat = images.reshape(-1, channels).float()
     x, y, footprint_x, footprint_y = _coordinates(pixel_maps, out, height, width)
     if kernel is None:
-        taps_x = [(nearest(x), torch.ones((), device=x.device))]
-        taps_y = [(nearest(y), torch.ones((), device=x.device))]
+        certain = torch.ones((), device=out.device)
+        taps_x, taps_y = [(nearest(x), certain)], [(nearest(y), certain)]
     else:
         taps_x = _taps(x, footprint_x, kernel, width)
         taps_y = _taps(y, footprint_y, kernel, height)
     columns = [(*_resolve(column, width, pad_mode), weight) for column, weight in taps_x]
-    total = torch.zeros_like(out)
+    picture = torch.arange(n, device=out.device)[:, None, None] * (height * width)
+    total = torch.zeros((*x.shape, channels), device=out.device)
     for row, row_weight in taps_y:
         line, row_inside = _resolve(row, height, pad_mode)
-        inner = torch.zeros_like(out)
+        line = line * width + picture
+        inner = torch.zeros_like(total)
         for place, column_inside, weight in columns:
-            index = (line * width + place).reshape(n, -1, 1).expand(-1, -1, channels)
-            value = flat.gather(1, index).reshape(*x.shape, channels).permute(0, 3, 1, 2).to(out.dtype)
-            inner += value * (weight * (column_inside & row_inside)).to(out.dtype).unsqueeze(1)
-        total += inner * row_weight.to(out.dtype).unsqueeze(1)
+            value = flat.index_select(0, (line + place).reshape(-1)).reshape(total.shape)
+            inner += value * (weight * (column_inside & row_inside)).unsqueeze(-1)
+        total += inner * row_weight.unsqueeze(-1)
     weights = _sum(taps_x) * _sum(taps_y)
-    torch.div(total, weights.to(out.dtype).unsqueeze(1) if weights.ndim else weights, out=out)
+    out.copy_((total / (weights.unsqueeze(-1) if weights.ndim else weights)).permute(0, 3, 1, 2))
 
 
 def apply_curves(values: Tensor, curves: Tensor | None) -> None:
@@ -91,16 +94,34 @@ def _coordinates(
 
 def _taps(position: Tensor, footprint: Tensor, kernel: Kernel, length: int) -> list[tuple[Tensor, Tensor]]:
     """The pixels to read along one axis and their weights; as many for all as the widest footprint needs."""
-    stretch = (footprint * FOOTPRINT_SHARE).clamp(1, max(1, length))
+    stretch = (footprint * kernel.share).clamp(1, max(1, length))
     first = torch.ceil(position - kernel.radius * stretch)
     count = int(2 * kernel.radius * stretch.max()) + 1
-    taps: list[tuple[Tensor, Tensor]] = []
-    for k in range(count):
-        t = ((first + k - position) / stretch).abs()
-        near, far = (c[0] + t * (c[1] + t * (c[2] + t * c[3])) for c in (kernel.near, kernel.far))
-        weight = torch.where(t < 1, near, torch.where(t < 2, far, torch.zeros_like(t)))
-        taps.append(((first + k).long(), weight))
-    return taps
+    start, offset, shrink = first.long(), (first - position).float(), (1 / stretch).float()
+    weigh = _triangle if kernel.triangle else _moving_shape(kernel, shrink)
+    return [(start + k, weigh((offset + k) * shrink)) for k in range(count)]
+
+
+def _triangle(t: Tensor) -> Tensor:
+    return (1 - t.abs()).clamp(min=0)
+
+
+def _moving_shape(kernel: Kernel, g: Tensor) -> Callable[[Tensor], Tensor]:
+    """The kernel of `sampling_kernel` at 1/s = g, as a function of t."""
+    a1, a2 = kernel.rest
+    h = (RAMP * (1 - g)).clamp(max=1)
+    b = [h * (b1 + g * (b2 + g * b3)) for b1, b2, b3 in zip(*kernel.moving, strict=True)]
+
+    def weigh(t: Tensor) -> Tensor:
+        q = t * t
+        u = q / kernel.radius**2
+        moving = torch.zeros_like(u)
+        for coefficient in reversed(b):
+            moving = (moving + coefficient) * u
+        rest = (1 - q) * (1 - q / 4) * (1 + u * (a1 + u * a2))
+        return (rest + moving) * (1 - u).clamp(min=0) ** 2
+
+    return weigh
 
 
 def _sum(taps: list[tuple[Tensor, Tensor]]) -> Tensor:
