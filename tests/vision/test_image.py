@@ -84,7 +84,8 @@ def test_a_draft_shrunk_further_looks_like_the_full_image_shrunk(saved_photo):
 
 
 def test_without_simplejpeg_pillow_gives_the_same_pixels_drafts_and_turns(saved_photo, monkeypatch):
-    sources = [saved_photo, jpeg(picture().convert("L")), jpeg(exif=exif(6))]
+    odd = encode(photo(803, 1001), "JPEG", exif=exif(6))
+    sources = [saved_photo, jpeg(picture().convert("L")), odd]
     wanted = [[load_image(source, draft_to=side) for side in (None, 100)] for source in sources]
 
     monkeypatch.setattr(jpeg_module, "simplejpeg", None)
@@ -311,12 +312,9 @@ def test_the_limit_can_be_raised_and_lowered():
 def test_pillows_own_limit_neither_warns_nor_refuses_where_it_can_be_passed_by(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
 
-    for form in ("JPEG", "PNG", "BMP", "PPM", "TGA", "AVIF"):
-        if form in Image.SAVE or form == "AVIF":
-            path = f"x.{form.lower()}"
-            data = encode(picture(), form)
-            assert image_size(data) == (WIDTH, HEIGHT) if form != "TGA" else path
-            assert form == "TGA" or load_image(data).shape == (HEIGHT, WIDTH, 3)
+    for form in ("JPEG", "PNG", "BMP", "PPM"):
+        assert image_size(encode(picture(), form)) == (WIDTH, HEIGHT)
+        assert load_image(encode(picture(), form)).shape == (HEIGHT, WIDTH, 3)
     for form in ("GIF", "TIFF", "WEBP"):
         with pytest.raises(DataError, match=f"MAX_IMAGE_PIXELS, 100, which rules over {form}"):
             load_image(encode(picture(), form))

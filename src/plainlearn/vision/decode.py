@@ -150,12 +150,12 @@ def _open_png(header: Png, wish: Wish) -> _Opened:
 
 def _open_jpeg(data: bytes, header: Jpeg, wish: Wish) -> _Opened:
     """Without its metadata, in which Pillow finds more to warn of than to use."""
-    small, _ = draft_size(header.size, wish.draft_to)
+    small, scale = draft_size(header.size, wish.draft_to)
     cost = decoding_cost("JPEG", "", wish.mode == "L", header.orientation)
     check_memory(small, cost, 2 * len(data), wish.max_memory)
     im = _plugin("JPEG")(io.BytesIO(header.plain(data)))
-    if small != header.size:
-        im.draft(None, small)
+    if scale > 1:  # Pillow takes the largest scale that leaves this size, and rounds the other way
+        im.draft(None, (max(header.size[0] // scale, 1), max(header.size[1] // scale, 1)))
     return _Opened(im, header.orientation)
 
 

@@ -19,6 +19,7 @@ from corpus.base import (
     array,
     data,
     encode,
+    has_avif,
     photo,
     picture,
     quarters,
@@ -287,7 +288,7 @@ OTHERS = [
         "plain.avif",
         saved("AVIF", quality=95, subsampling="4:4:4"),
         tolerance=12,
-        needs=lambda: features.check("avif"),
+        needs=lambda: has_avif(),
     ),
     Case(
         "AVIF, cut in half",
@@ -295,7 +296,7 @@ OTHERS = [
         half_of("AVIF", photo),
         "refused",
         says="AVIF",
-        needs=lambda: features.check("avif"),
+        needs=lambda: has_avif(),
     ),
     Case("HEIC", "photo.heic", data(lambda: HEIC), "refused", says="pip install pillow-heif", needs=_no_heif),
 ]
