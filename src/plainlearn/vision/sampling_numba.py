@@ -29,10 +29,10 @@ from plainlearn.vision.sampling_kernel import FAR, HORIZON, PAD_CODES, RAMP, TER
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-_F = np.float32
-_RUN = v.LANES
-_ROW = 4 * _RUN  # bytes in one vector
 v: Any = sampling_lanes
+_F = np.float32
+_RUN = sampling_lanes.LANES
+_ROW = 4 * _RUN  # bytes in one vector
 
 
 def _compiled(function: Callable[..., None]) -> Any:
