@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from corpus.base import GREEN, HEIGHT, QUARTERS, RED, WIDTH, encode, exif, jpeg, photo, picture, png, quarters
+from corpus.base import GREEN, QUARTERS, RED, encode, exif, jpeg, photo, picture, png, quarters
 from corpus.jpegs import broken_off, doubled_step
 from PIL import Image
 
@@ -27,7 +27,6 @@ from plainlearn.vision.image import (
     verify_image,
     verify_images,
 )
-from plainlearn.vision.pixels import orient, scale_to_uint8
 
 
 def by_pillow(data: bytes) -> Any:
@@ -102,76 +101,6 @@ def test_a_damaged_jpeg_is_used_only_if_one_insists(data):
         load_image(data)
 
     assert load_image(data, strict=False).shape == (240, 320, 3)
-
-
-# --- mode, background, range --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_mode_l_is_the_luminance_of_the_colours(form):
-    pixels = load_image(encode(picture(), form), mode="L")
-
-    assert pixels.shape == (HEIGHT, WIDTH)
-    assert abs(int(pixels[4, 4]) - 76) < 4 and abs(int(pixels[4, 40]) - 150) < 4
-
-
-@pytest.mark.parametrize(
-    "mode", ["L", "P", "LA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I", "F", "1"]
-)
-def test_white_is_white_in_every_mode_of_pillow(mode):
-    most: Any = {"1": 1, "F": 1.0, "I": 65535, "I;16": 65535, "CMYK": 0, "YCbCr": (255, 128, 128)}.get(
-        mode, "white"
-    )
-    if mode == "LAB":
-        white = Image.fromarray(np.uint8([[[255, 0, 0]]]), "LAB")  # Pillow's a and b are signed bytes
-    elif mode == "P":
-        white = Image.new("RGB", (1, 1), "white").quantize(2)
-    else:
-        white = Image.new(mode, (1, 1), most)
-
-    assert load_image(white).min() >= 254  # LAB is rounded on the way
-    assert load_image(white, mode="L").min() >= 254
-
-
-def test_what_is_see_through_shows_the_background():
-    clear = encode(Image.fromarray(quarters((9, 9, 9, 0), (9, 9, 9, 128), *[(1, 2, 3, 255)] * 2)), "PNG")
-
-    pixels = load_image(clear, background=(200, 100, 0))
-
-    assert pixels[0, 0].tolist() == [200, 100, 0]
-    assert np.abs(pixels[0, -1].astype(int) - [104, 54, 5]).max() <= 1
-    assert pixels[-1, 0].tolist() == [1, 2, 3]
-    assert load_image(clear, mode="L", background=(255, 0, 0))[0, 0] == 76
-
-
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.uint32, np.int64])
-def test_16_bits_are_divided_by_257_and_rounded(dtype):
-    values = np.arange(65536).reshape(256, 256)
-
-    assert np.array_equal(scale_to_uint8(values.astype(dtype)), np.rint(values / 257).astype(np.uint8))
-
-
-def test_value_range_says_what_is_black_and_white_and_clips():
-    values = np.array([[0, 100, 4095, 5000]], np.uint16)
-
-    assert scale_to_uint8(values, (0, 4095)).tolist() == [[0, 6, 255, 255]]
-    assert scale_to_uint8(np.array([-1.0, 0.0, 1.0]), (-1, 1)).tolist() == [0, 128, 255]
-    tall = Image.fromarray(np.tile(np.float32([0, 255, 300]), (700_000, 1)))  # converted in several strips
-    assert load_image(tall, value_range=(0, 255), mode="L")[[0, -1]].tolist() == [[0, 255, 255]] * 2
-    with pytest.raises(DataError, match="0 to 300"):
-        load_image(tall)
-
-
-@pytest.mark.parametrize("bad", [(1, 1), (5, 2), (0, float("nan"))])
-def test_a_range_without_extent_is_refused(bad):
-    with pytest.raises(ArgumentError, match="value_range"):
-        load_image(np.zeros((2, 2)), value_range=bad)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_a_number_is_refused_even_with_a_range(bad):
-    with pytest.raises(DataError, match="1 of its 4 values are nan or infinite"):
-        load_image(np.array([[0, 1], [0.5, bad]]), value_range=(0, 1))
 
 
 # --- other sources ------------------------------------------------------------------------------------
@@ -297,74 +226,6 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
         load_image(path)
 
 
-def test_the_limit_can_be_raised_and_lowered():
-    data = encode(Image.new("L", (3000, 2000)), "PNG")
-
-    with pytest.raises(
-        DataError, match=r"3,000×2,000 pixels would take .* MiB to open; the limit is 10 MiB"
-    ) as caught:
-        load_image(data, max_memory=10 << 20)
-    enough = int(str(caught.value).split("max_memory=")[1].split()[0])
-
-    assert load_image(data, max_memory=enough).shape == (2000, 3000, 3)
-
-
-def test_pillows_own_limit_neither_warns_nor_refuses_where_it_can_be_passed_by(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-
-    for form in ("JPEG", "PNG", "BMP", "PPM"):
-        assert image_size(encode(picture(), form)) == (WIDTH, HEIGHT)
-        assert load_image(encode(picture(), form)).shape == (HEIGHT, WIDTH, 3)
-    for form in ("GIF", "TIFF", "WEBP"):
-        with pytest.raises(DataError, match=f"MAX_IMAGE_PIXELS, 100, which rules over {form}"):
-            load_image(encode(picture(), form))
-
-
-MEASURE = """
-import sys
-from plainlearn.vision import decode, image, jpeg
-from plainlearn.vision.image import load_image
-path, tiny = sys.argv[1:]
-load_image(tiny)  # plugins and tables are loaded once
-predicted = []
-for module in (decode, image, jpeg):
-    check = module.check_memory
-    def noting(size, cost, file_bytes, limit, check=check):
-        try:
-            check(size, cost, file_bytes, 0)
-        except Exception as error:
-            predicted.append(int(str(error).split("would take ")[1].split(" MiB")[0].replace(",", "")))
-    module.check_memory = noting
-def peak():
-    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
-open("/proc/self/clear_refs", "w").write("5")
-before = peak()
-load_image(path)
-print(peak() - before, max(predicted))
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak of a process")
-@pytest.mark.parametrize(
-    ("form", "options"),
-    [
-        ("PNG", {"compress_level": 1}),
-        ("JPEG", {"progressive": True, "subsampling": 0}),
-        ("JPEG", {"exif": exif(6)}),
-        ("WEBP", {"method": 0}),
-        ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    ],
-)
-def test_opening_takes_no_more_memory_than_was_foretold(form, options, tmp_path):
-    for name, im in {"large": photo(4000, 2400), "tiny": picture()}.items():
-        (tmp_path / name).write_bytes(encode(im, form, **options))
-
-    words = [sys.executable, "-c", MEASURE, tmp_path / "large", tmp_path / "tiny"]
-    used, foretold = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-
-    assert 20 < float(used) <= float(foretold) + 4  # MiB; 4 for what allocators round up
-
-
 # --- masks --------------------------------------------------------------------------------------------
 
 
@@ -418,19 +279,6 @@ def test_a_mask_is_turned_like_its_image():
     stored = encode(Image.fromarray(np.uint8([[1, 2], [3, 4]])), "PNG", exif=exif(6))
 
     assert load_mask(stored).tolist() == [[3, 1], [4, 2]]
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_turning_colours_and_numbers_agree_with_pillow(orientation):
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    im = Image.fromarray(pixels)
-    im.getexif()[0x0112] = orientation
-    from PIL import ImageOps
-
-    upright = np.asarray(ImageOps.exif_transpose(im))
-
-    assert np.array_equal(orient(pixels, orientation), upright)
-    assert np.array_equal(orient(pixels[..., 0].astype(np.int32), orientation), upright[..., 0])
 
 
 # --- many files ---------------------------------------------------------------------------------------
