@@ -79,11 +79,14 @@ class Album:
         self.save(name, figure)
 
     def first_layer(self, model: nn.Module) -> None:
-        """Each of the 30 units of the first layer as the image it looks for: red for, blue against."""
+        """Each of the 30 units of the first layer as the image it looks for: red for, blue against.
+
+        Each has a scale of its own: the strongest would leave the others grey.
+        """
         weights = next(model.parameters()).detach().view(-1, 28, 28)
-        limit = weights.abs().max().item()
         figure, axes = subplots(3, 10, figsize=(12, 4.2))
         for ax, image in zip(axes.flat, weights, strict=True):
+            limit = image.abs().max().item()
             show_image(image, ax=ax, cmap="RdBu_r", vmin=-limit, vmax=limit)
         figure.suptitle("What the first layer looks for: 30 units, ink wanted (red) and unwanted (blue)")
         self.save("first_layer", figure)
