@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,29 @@ def tidied(notebook: Notebook) -> Notebook:
         cell.id = f"cell-{number:03d}"
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [shown for output in cell.outputs for shown in _without_widget(output, widgets)]
+            cell.outputs = _joined(
+                shown for output in cell.outputs for shown in _without_widget(output, widgets)
+            )
+            for output in cell.outputs:
+                if "text/plain" in output.get("data", {}):
+                    output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", output.data["text/plain"])
     return notebook
+
+
+def _joined(outputs: Iterable[Notebook]) -> list[Notebook]:
+    """Printed text in one piece: how it was cut up in time is chance, and a page begins a line at every cut."""
+    joined: list[Notebook] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and output.output_type == last.output_type == "stream"
+            and output.name == last.name
+        ):
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _without_widget(output: Notebook, widgets: dict[str, Any]) -> list[Notebook]:

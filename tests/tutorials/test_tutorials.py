@@ -90,6 +90,13 @@ def test_kept_notebook_shows_the_picture_in_place_of_sliders(tmp_path: Path) -> 
     assert "widgets" not in kept.metadata
 
 
+def test_kept_notebook_has_printed_text_in_one_piece_and_no_addresses(tmp_path: Path) -> None:
+    cells = "import time\nfor i in range(3): print(i, end=' ', flush=True); time.sleep(0.3)", "object()"
+    first, second = notebooks.tidied(notebooks.execute(of_cells(*cells), tmp_path)).cells
+    assert [output.text for output in first.outputs] == ["0 1 2 "]
+    assert second.outputs[0].data["text/plain"] == "<object>"
+
+
 def test_notebook_survives_the_way_through_text() -> None:
     made = of_cells("first = 1\n\nsecond = 2", "first + second")
     made.cells.insert(1, nbformat.v4.new_markdown_cell("# A title\n\n- a point\n\n    code"))
