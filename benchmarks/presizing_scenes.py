@@ -89,15 +89,16 @@ def draws(count: int, seed: int, *, p: float = 0.75, min_scale: float = 0.75) ->
     return made
 
 
-def photos(archive: Path, count: int) -> Iterator[Scene]:
-    """`count` of the pets, evenly spread over the archive, as scenes four times their size."""
+def photos(archive: Path, count: int, *, between: bool = False) -> Iterator[Scene]:
+    """`count` of the pets, evenly spread over the names, or as many `between` them, as scenes four times as large."""
     with tarfile.open(archive) as tar:
         names = sorted(m.name for m in tar.getmembers() if m.name.endswith(".jpg"))
-        for name in names[:: max(1, len(names) // count)][:count]:
+        step = len(names) // count
+        for name in names[step // 2 if between else 0 :: step][:count]:
             stream = tar.extractfile(name)
             assert stream is not None
-            picture = Image.open(stream).convert("RGB")
-            yield Scene("photo", Path(name).stem, _enlarged(np.asarray(picture)), np.asarray(picture))
+            picture = np.asarray(Image.open(stream).convert("RGB"))
+            yield Scene("photo", Path(name).stem, _enlarged(picture), picture)
 
 
 def _enlarged(picture: npt.NDArray[np.uint8], times: int = 4) -> Array:
