@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import torch
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
 from plainlearn.data.dataset import Datasets, Getter, reader
-from plainlearn.data.split import RandomSplitter, Splitter
+from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import as_transforms
 
@@ -83,14 +84,25 @@ class DataBlock:
 
     def datasets(self, source: Any) -> Datasets:
         """Training and validation datasets of `source`. Raises `DataError` for a source without items."""
-        items, splits = self.split(source)
+        return self.datasets_of(*self.split(source))
+
+    def datasets_of(self, items: Any, splits: Splits) -> Datasets:
+        """The datasets of items that are found and split already."""
         return Datasets.from_items(
             items, self.blocks, self.getters, splits,
             n_inp=self.n_inp, item_tfms=self.item_tfms, placing=bool(self.batch_tfms),
         )  # fmt: skip
 
-    def split(self, source: Any) -> tuple[Any, tuple[Sequence[int], Sequence[int]]]:
-        """The items of `source`, and the indices of each side."""
+    def split(self, source: Any) -> tuple[Any, Splits]:
+        """The items of `source`, and the indices of each side.
+
+        Raises `SplitError` unless the splitter puts each item on one side.
+        """
+        if self.get_items is None and isinstance(source, (str, os.PathLike)):
+            raise DataError(
+                f"the source is {os.fspath(cast('str', source))!r}, and there is no get_items that would find items there",
+                try_="get_items=get_image_files",
+            )
         found = source if self.get_items is None else self.get_items(source)
         items: Any = found if hasattr(found, "iloc") else L[Any](found)
         if len(items) == 0:
@@ -98,12 +110,9 @@ class DataBlock:
                 "" if self.get_items is None else f" by {getattr(self.get_items, '__name__', self.get_items)}"
             )
             raise DataError(
-                f"no items were found{how} in {source!r}", try_="looking at the folder with path.ls()"
+                f"no items were found{how} in {describe(source)}", try_="looking at the folder with path.ls()"
             )
-        train, valid = self.splitter(items)
-        if not len(train):
-            raise DataError(f"training is empty: all {len(items)} items went to validation")
-        return items, (train, valid)
+        return items, checked_splits(self.splitter(items), len(items), self.splitter)
 
     def summary(self, source: Any, bs: int = 4, write: Callable[[str], Any] = print) -> None:
         """Print the way of one sample, and of a batch of `bs`, through every step, with shapes and values.
@@ -144,9 +153,13 @@ def itself(item: Any) -> Any:
 def _for_each(name: str, getter: Any, count: int) -> list[Getter]:
     if getter is None:
         return [itself] * count
+    if count == 0:
+        raise ArgumentError(
+            f"{name} is given, and no block would be read by it: all are inputs", try_="a smaller n_inp"
+        )
     if not isinstance(getter, (list, tuple)):
         return [reader(getter)] * count
-    listed = _as_list(getter)
+    listed = _as_list(cast("Any", getter))
     if len(listed) != count:
         raise ArgumentError(f"{name} has {len(listed)} getters for {count} blocks; expected one each")
     return [reader(one) for one in listed]

@@ -13,10 +13,17 @@ import torch
 from plainlearn.core.device import default_device
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.lists import L
-from plainlearn.core.tensors import first, to_cpu
+from plainlearn.core.tensors import first, to_cpu, to_device
 from plainlearn.data.blocks import Block
-from plainlearn.data.collate import collate
-from plainlearn.data.dataset import BlockDataset, Datasets
+from plainlearn.data.dataset import (
+    BlockDataset,
+    Datasets,
+    Sample,
+    block_dataset,
+    fresh_generator,
+    refuse,
+    rows_of,
+)
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
 from plainlearn.data.transform import Transform, for_side
@@ -43,14 +50,22 @@ class ToModel:
         return tuple(block.from_model(field) for block, field in zip(self.blocks, fields, strict=False))
 
 
-class Settled:
-    """Collates, and makes plain tensors of what waits: for devices that things cannot wait on."""
+class Gather:
+    """Puts samples together, each field by its block, which can name the items in its errors.
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.blocks = tuple(blocks)
+    `settled=True` also makes plain tensors of what waits: for devices that things cannot wait on.
+    """
 
-    def __call__(self, items: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(block.settle(field) for block, field in zip(self.blocks, collate(items), strict=False))
+    def __init__(self, blocks: Sequence[Block], *, settled: bool = False) -> None:
+        self.blocks, self.settled = tuple(blocks), settled
+
+    def __call__(self, samples: Sequence[Sample]) -> tuple[Any, ...]:
+        items = [sample.item for sample in samples]
+        columns = zip(self.blocks, zip(*samples, strict=True), strict=True)
+        fields = tuple(block.gather(parts, items) for block, parts in columns)
+        if not self.settled:
+            return fields
+        return tuple(block.settle(field) for block, field in zip(self.blocks, fields, strict=True))
 
 
 class BlockLoaders(DataLoaders):
@@ -70,31 +85,61 @@ class BlockLoaders(DataLoaders):
         drop_last: bool | None = None,
         batch_tfms: Sequence[Transform] = (),
     ) -> None:
-        device = default_device() if device is None else torch.device(device)
+        place = default_device() if device is None else torch.device(device)
+        self.datasets, self.batch_tfms = datasets, tuple(batch_tfms)
+        self.num_workers = _default_workers() if num_workers is None else num_workers
         blocks = datasets.train.blocks
+        train = self._loader(datasets.train, 0, place, bs=bs, shuffle=shuffle, seed=seed)
         # The last short batch is dropped so that batch norm never sees a few stray items, but
         # a set smaller than one batch is one batch, not none.
-        dropped = len(datasets.train) >= bs if drop_last is None else drop_last
-        workers = _default_workers() if num_workers is None else num_workers
-
-        def loader(dataset: BlockDataset, side: int, **settings: Any) -> DataLoader:
-            after = ToModel(blocks, batch_tfms, side)
-            put_together = collate if device.type == "cpu" else Settled(blocks)
-            return DataLoader(
-                dataset,
-                num_workers=workers,
-                device=device,
-                after_batch=after,
-                collate_fn=put_together,
-                **settings,
-            )
-
-        train = loader(datasets.train, 0, bs=bs, shuffle=shuffle, drop_last=dropped, seed=seed)
-        valid = loader(datasets.valid, 1, bs=val_bs or bs)
-        super().__init__(train, valid, path=path, n_inp=datasets.train.n_inp, device=device)
-        self.datasets = datasets
+        if len(datasets.train) >= train.bs if drop_last is None else drop_last:
+            train = self._loader(datasets.train, 0, place, bs=bs, shuffle=shuffle, seed=seed, drop_last=True)
+        valid = self._loader(datasets.valid, 1, place, bs=bs if val_bs is None else val_bs)
+        super().__init__(train, valid, path=path, n_inp=datasets.train.n_inp, device=place)
         losses = [block.loss_func() for block in blocks[datasets.train.n_inp :]]
         self.loss_func = losses[0] if len(losses) == 1 else None
+
+    def _loader(self, dataset: BlockDataset, side: int, device: torch.device, **settings: Any) -> DataLoader:
+        settings.setdefault("num_workers", self.num_workers)
+        return DataLoader(
+            dataset,
+            device=device,
+            after_batch=ToModel(dataset.blocks, self.batch_tfms, side),
+            collate_fn=Gather(dataset.blocks, settled=device.type != "cpu"),
+            **settings,
+        )
+
+    def test_dl(
+        self,
+        test_items: Any,
+        bs: int | None = None,
+        with_labels: bool = False,
+        num_workers: int | None = None,
+    ) -> DataLoader:
+        """A loader of new items, in their order, with the transforms of validation.
+
+        Batches are `(x,)`, or with `with_labels` `(x, y)`, read by the same getters as the other items.
+        Raises `DataError` for no items, and for labels that are not in the vocabulary.
+        """
+        base = self.datasets.valid
+        count = len(base.blocks) if with_labels else base.n_inp
+        items: Any = test_items if hasattr(test_items, "iloc") else L[Any](test_items)
+        row = rows_of(items)
+        listed = L([row(index) for index in range(len(items))])
+        dataset = block_dataset(
+            listed, base.blocks[:count], base.getters[:count],
+            n_inp=base.n_inp, side=1, item_tfms=base.item_tfms, placing=base.placing,
+        )  # fmt: skip
+        for position, block in enumerate(dataset.blocks):
+            if type(block).check is not Block.check:
+                refuse(block, listed, dataset.values(position), "test")
+        workers = self.num_workers if num_workers is None else num_workers
+        return self._loader(
+            dataset, 1, self._place(), bs=self.valid.bs if bs is None else bs, num_workers=workers
+        )
+
+    def _place(self) -> torch.device:
+        return default_device() if self.device is None else self.device
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -125,6 +170,8 @@ class BlockLoaders(DataLoaders):
 
     def decoded_samples(self, batch: Sequence[Any], side: int = 0, max_n: int = 9) -> list[tuple[Any, ...]]:
         """The first `max_n` samples of a batch as people read them."""
+        if max_n < 1:
+            raise ArgumentError(f"max_n is {max_n}; expected 1 or more")
         fields = [to_cpu(field)[:max_n] for field in self.decode(batch, side)]
         return [
             tuple(block.decode(value) for block, value in zip(self.blocks, sample, strict=False))
@@ -152,9 +199,9 @@ class BlockLoaders(DataLoaders):
     def _repeated(self, count: int, side: int) -> Any:
         """One item, drawn `count` times: what is random in its way can be seen."""
         loader = cast(DataLoader, self.loaders[side])
-        rng = np.random.default_rng()
-        items = [loader.dataset.draw(0, rng) for _ in range(count)]
-        batch: Any = loader.collate_fn(items)
+        rng = fresh_generator()
+        samples = [cast(BlockDataset, loader.dataset).sample(0, rng) for _ in range(count)]
+        batch: Any = to_device(loader.collate_fn(samples), self._place())
         return cast(ToModel, loader.after_batch)(batch, rng)
 
     def __repr__(self) -> str:

@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plainlearn.core.errors import DataError
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
 from plainlearn.core.lists import L
+from plainlearn.data.collate import collate
+from plainlearn.data.label import is_missing
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import accuracy, accuracy_multi, rmse
 
@@ -54,6 +57,17 @@ class Block:
         """Back from `encode`, for people."""
         return encoded
 
+    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Any:
+        """The encoded things of one batch, put together. `items` are what they come from, to be named in errors."""
+        first = next((part for part in parts if isinstance(part, Tensor)), None)
+        for part, item in zip(parts, items, strict=True):
+            if first is not None and isinstance(part, Tensor) and part.shape != first.shape:
+                raise ShapeError(
+                    f"the {self.name} of {items[0]} has the shape {tuple(first.shape)} and that of {item} "
+                    f"{tuple(part.shape)}; a batch needs one shape"
+                )
+        return collate(parts)
+
     def settle(self, batch: Any) -> Any:
         """A batch of encoded things as plain tensors that can travel to another device."""
         return batch
@@ -63,7 +77,10 @@ class Block:
         return batch
 
     def to_model(self, batch: Any) -> Any:
-        """A whole batch of encoded things, on the device, as the model's input: bytes to fractions, say."""
+        """A whole batch of encoded things, on the device, as the model's input: bytes to fractions, say.
+
+        What is finished already stays as it is.
+        """
         return batch
 
     def from_model(self, batch: Any) -> Any:
@@ -75,8 +92,15 @@ class Block:
         return str(thing)
 
     def check(self, value: Any) -> str:
-        """Why `value` cannot be encoded, or nothing. Cheap: it is asked for every validation item."""
+        """Why `value` cannot be used, or nothing. Cheap: it is asked for every item, before any training.
+
+        Asked before `setup` too, when a vocabulary is not known yet.
+        """
         return ""
+
+    def labels_of(self, value: Any) -> Iterable[Any] | None:
+        """Which labels of the vocabulary `value` has, to count them; None where that is not known cheaply."""
+        return None
 
     @property
     def vocab(self) -> L[Any] | None:
@@ -118,50 +142,56 @@ class CategoryBlock(Block):
     """
 
     def __init__(self, vocab: Iterable[Any] | None = None, sort: bool = True, add_na: bool = False) -> None:
-        self.classes = () if vocab is None else tuple(vocab)
+        self.classes = _vocabulary(vocab)
         self.sort = sort
         self.add_na = add_na
-        self._numbers = {label: number for number, label in enumerate(self.vocab)}
-        if len(set(self.classes)) != len(self.classes):
-            twice = Counter(self.classes).most_common(1)[0][0]
-            raise DataError(f"the vocabulary has {twice!r} twice; expected each label once")
+        self._labels = L(["#na#", *self.classes] if add_na else self.classes)
+        self._numbers = {label: number for number, label in enumerate(self._labels)}
 
     def setup(self, values: Sequence[Any]) -> Self:
         if self.classes:
             return self
-        missing = sum(1 for value in values if value is None or value != value)
-        if missing:
-            raise DataError(
-                f"{missing} of {len(values)} training items have no label (None or nan)",
-                try_="leaving them out of get_items, or labels as text",
-            )
-        return type(self)(
-            _sorted(set(values)) if self.sort else dict.fromkeys(values), self.sort, self.add_na
-        )
+        known = dict.fromkeys(_plain(value) for value in values if not is_missing(value))
+        return type(self)(_sorted(known) if self.sort else known, self.sort, self.add_na)
 
     @property
     def vocab(self) -> L[Any]:
-        return L(["#na#", *self.classes] if self.add_na else list(self.classes))
+        return L(self._labels)
 
     @property
     def outputs(self) -> int:
         return len(self.vocab)
 
     def encode(self, thing: Any) -> Tensor:
-        number = self._numbers.get(thing, 0 if self.add_na else None)
-        if number is None:
+        if reason := self.check(thing):
             raise DataError(
-                self.check(thing), try_="CategoryBlock(add_na=True), or a split with every label in training"
+                reason, try_="CategoryBlock(add_na=True), or a split with every label in training"
             )
-        return torch.tensor(number)
+        return torch.tensor(self._numbers.get(thing, 0))
 
     def decode(self, encoded: Any) -> Any:
-        return self.vocab[int(encoded)]
+        return self._labels[int(encoded)]
 
     def check(self, value: Any) -> str:
-        if self.add_na or value in self.classes:
+        if isinstance(value, (list, dict, set, np.ndarray, Tensor)):
+            return f"the label is {describe(value)}; expected one label (MultiCategoryBlock takes several)"
+        if value in self._numbers or (self.add_na and self.classes):
+            return ""
+        if is_missing(value):
+            return "" if self.add_na else f"the label is {value!r}; expected a label, an empty one is none"
+        if not self.classes:
             return ""
         return f"the label {value!r} is not in the vocabulary of {len(self.classes)}: {_some(self.classes)}"
+
+    def labels_of(self, value: Any) -> Iterable[Any]:
+        return (value if value in self._numbers else "#na#",)
+
+    def __repr__(self) -> str:
+        return (
+            f"CategoryBlock(vocab={_listed(self.classes)}, sort={self.sort}, add_na={self.add_na})"
+            if self.classes
+            else f"CategoryBlock(sort={self.sort}, add_na={self.add_na})"
+        )
 
     def loss_func(self) -> Any:
         return CrossEntropyLossFlat()
@@ -177,8 +207,9 @@ class MultiCategoryBlock(Block):
     """
 
     def __init__(self, encoded: bool = False, vocab: Iterable[Any] | None = None) -> None:
-        self.classes = () if vocab is None else tuple(vocab)
+        self.classes = _vocabulary(vocab)
         self.encoded = encoded
+        self._known = frozenset(self.classes)
         if encoded and not self.classes:
             raise DataError(
                 "encoded=True needs the names of the columns",
@@ -188,7 +219,12 @@ class MultiCategoryBlock(Block):
     def setup(self, values: Sequence[Any]) -> Self:
         if self.classes:
             return self
-        return type(self)(vocab=_sorted({label for labels in values for label in _labels(labels)}))
+        known = dict.fromkeys(_plain(label) for labels in values for label in labels)
+        if not known:
+            raise DataError(
+                f"none of {len(values)} training items has a label; expected some", try_="the right get_y"
+            )
+        return type(self)(vocab=_sorted(known))
 
     @property
     def vocab(self) -> L[Any]:
@@ -203,22 +239,37 @@ class MultiCategoryBlock(Block):
             raise DataError(reason)
         if self.encoded:
             return torch.as_tensor(np.asarray(thing, dtype=np.float32))
-        present = set(_labels(thing))
+        present = set(thing)
         return torch.tensor([float(label in present) for label in self.classes])
 
     def decode(self, encoded: Any) -> L[Any]:
         return L([label for label, present in zip(self.classes, encoded, strict=True) if bool(present)])
 
+    def show(self, thing: Any, ax: Any) -> str:
+        return "; ".join(map(str, thing))
+
     def check(self, value: Any) -> str:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            return f"the labels are {value!r}; expected a list of labels, or a label_delim that makes one"
+        found = list(cast("Iterable[Any]", value))
         if self.encoded:
-            found = len(value)
-            return (
-                ""
-                if found == len(self.classes)
-                else f"the item has {found} columns; the vocabulary {len(self.classes)}"
-            )
-        unknown = [label for label in _labels(value) if label not in self.classes]
+            if len(found) != len(self.classes):
+                return f"there are {len(found)} columns for a vocabulary of {len(self.classes)}"
+            odd = [each for each in found if each not in (0, 1)]
+            return f"a column holds {odd[0]!r}; expected 0 or 1" if odd else ""
+        if any(is_missing(label) for label in found):
+            return f"one of the labels {found!r} is empty; expected text, or a list without it"
+        unknown = [label for label in found if label not in self._known] if self.classes else []
         return f"the label {unknown[0]!r} is not in the vocabulary: {_some(self.classes)}" if unknown else ""
+
+    def labels_of(self, value: Any) -> Iterable[Any]:
+        if not self.encoded:
+            return set(value)
+        return [label for label, present in zip(self.classes, value, strict=True) if present]
+
+    def __repr__(self) -> str:
+        shown = f", vocab={_listed(self.classes)}" if self.classes else ""
+        return f"MultiCategoryBlock(encoded={self.encoded}{shown})"
 
     def loss_func(self) -> Any:
         return BCEWithLogitsLossFlat()
@@ -254,6 +305,8 @@ class RegressionBlock(Block):
             numbers = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             return f"the target {value!r} is not a number"
+        if self.n_out is not None and numbers.size != self.n_out:
+            return f"the target has {numbers.size} numbers; expected {self.n_out}"
         return "" if np.isfinite(numbers).all() else f"the target {value!r} is not finite"
 
     def loss_func(self) -> Any:
@@ -269,23 +322,36 @@ def made(block: Any) -> Block:
         block() if isinstance(block, type) or (callable(block) and not isinstance(block, Block)) else block
     )
     if not isinstance(instance, Block):
-        raise DataError(f"{block!r} is not a block", try_="blocks=(ImageBlock, CategoryBlock)")
+        raise ArgumentTypeError(f"{block!r} is not a block", try_="blocks=(ImageBlock, CategoryBlock)")
     return instance
 
 
-def _labels(value: Any) -> Iterable[Any]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise DataError(
-            f"the labels of an item are {value!r}; expected a list of labels", try_="a label_delim, or a list"
+def _vocabulary(labels: Iterable[Any] | None) -> tuple[Any, ...]:
+    if isinstance(labels, str):
+        raise ArgumentTypeError(
+            f"vocab is the text {labels!r}; expected a list of labels", try_="vocab=['3', '7']"
         )
-    return cast("Iterable[Any]", value)
+    classes = () if labels is None else tuple(labels)
+    if len(set(classes)) != len(classes):
+        twice = Counter(classes).most_common(1)[0][0]
+        raise DataError(f"the vocabulary has {twice!r} twice; expected each label once")
+    return classes
 
 
-def _sorted(labels: set[Any]) -> list[Any]:
+def _plain(label: Any) -> Any:
+    """A table's scalars as Python's own, which print as people write them."""
+    return cast("np.generic[Any]", label).item() if isinstance(label, np.generic) else label
+
+
+def _sorted(labels: Iterable[Any]) -> list[Any]:
     try:
         return sorted(labels)
     except TypeError:  # labels of several kinds have no order of their own
         return sorted(labels, key=lambda label: (type(label).__name__, str(label)))
+
+
+def _listed(labels: Sequence[Any]) -> str:
+    return f"[{_some(labels)}]"
 
 
 def _some(labels: Sequence[Any]) -> str:

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block
 from plainlearn.data.label import ColReader
-from plainlearn.data.transform import Transform, for_side
+from plainlearn.data.transform import Function, Transform, for_side
 
 Getter = Callable[[Any], Any]
+
+_NOT_DRAWN_FROM = np.random.default_rng(0)
+
+
+class Sample(tuple[Any, ...]):
+    """An item's encoded values, one a block, and the `item` itself, so that an error about a batch can name it."""
+
+    item: Any
+
+    @classmethod
+    def of(cls, item: Any, values: Sequence[Any]) -> Sample:
+        made = cls(values)
+        made.item = item
+        return made
 
 
 class BlockDataset:
     """The items of one side of a split, as tuples with a value for each block.
 
-    `dataset[i]` opens item i, applies the item transforms that belong to this side, and encodes.
-    `values(k)` gives what getter k says of every item, without opening any.
+    `dataset[i]` opens item i, applies the item transforms that belong to this side, and encodes: plain
+    tensors. `values(k)` gives what getter k says of every item, without opening any.
     """
 
     def __init__(
@@ -38,34 +55,48 @@ class BlockDataset:
         self.items, self.blocks, self.getters = L(items), tuple(blocks), tuple(getters)
         self.n_inp, self.side = n_inp, side
         self.item_tfms = for_side(item_tfms, side)
-        #: Whether things wait, placed, for transforms of whole batches; see `Block.place`.
-        self.placing = placing or bool(self.item_tfms)
+        #: Functions of the user's own see things as they are opened; the other transforms move them.
+        self.functions = tuple(each for each in self.item_tfms if isinstance(each, Function))
+        self.moves = tuple(each for each in self.item_tfms if not isinstance(each, Function))
+        measured = any(block.geometry in ("mask", "points", "boxes") for block in self.blocks)
+        #: Whether things get a place in their sample's picture; see `Block.place`.
+        self.placing = placing or bool(self.moves) or measured
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        return self.draw(index, np.random.default_rng())
+    def __getitem__(self, index: int) -> Sample:
+        if not self.placing and not self.item_tfms:
+            return self.sample(index, _NOT_DRAWN_FROM)
+        sample = self.sample(index, fresh_generator())
+        parts = zip(self.blocks, sample, strict=True)
+        settled = [block.settle(block.gather([part], [sample.item]))[0] for block, part in parts]
+        return Sample.of(sample.item, settled)
 
-    def draw(self, index: int, rng: np.random.Generator) -> tuple[Any, ...]:
-        """Item `index`, with whatever is random in it taken from `rng`."""
-        things = self.opened(index)
-        if self.placing:
-            things = self.placed(things)
-        for transform in self.item_tfms:
-            things = transform.on_items(things, self.blocks, rng, train=self.side == 0)
-        return tuple(block.encode(thing) for block, thing in zip(self.blocks, things, strict=True))
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Item `index`, with whatever is random in it taken from `rng`; what is placed still waits to be read."""
+        item = self.items[index]
+        try:
+            things = self.opened(index)
+            for function in self.functions:
+                things = function.on_items(things, self.blocks, rng, train=self.side == 0)
+            if self.placing:
+                things = self.placed(things)
+            for transform in self.moves:
+                things = transform.on_items(things, self.blocks, rng, train=self.side == 0)
+            return Sample.of(
+                item, [block.encode(thing) for block, thing in zip(self.blocks, things, strict=True)]
+            )
+        except Exception as error:
+            error.add_note(f"the item is {shown(item)}")
+            raise
 
     def opened(self, index: int) -> tuple[Any, ...]:
         """The things of item `index` as they are in the files, before any transform."""
         item = self.items[index]
-        try:
-            return tuple(
-                block.open(getter(item)) for block, getter in zip(self.blocks, self.getters, strict=True)
-            )
-        except Exception as error:
-            error.add_note(f"the item is {item!r}")
-            raise
+        return tuple(
+            block.open(getter(item)) for block, getter in zip(self.blocks, self.getters, strict=True)
+        )
 
     def placed(self, things: tuple[Any, ...]) -> tuple[Any, ...]:
         """The things with a place in the sample's picture, ready for geometry."""
@@ -77,7 +108,7 @@ class BlockDataset:
 
     def values(self, position: int) -> L[Any]:
         """What the getter of block `position` gives for every item."""
-        return self.items.map(self.getters[position])
+        return L(_values(self.items, self.getters[position]))
 
     def decode(self, sample: Sequence[Any]) -> tuple[Any, ...]:
         """A sample as people read it: images as arrays, labels as names."""
@@ -95,18 +126,46 @@ class BlockDataset:
     def counts(self) -> dict[Any, int]:
         """How often each class of the target occurs here, in the order of the vocabulary."""
         for position in range(self.n_inp, len(self.blocks)):
-            vocab = self.blocks[position].vocab
-            if vocab is None:
+            block = self.blocks[position]
+            if block.vocab is None or type(block).labels_of is Block.labels_of:
                 continue
             found: Counter[Any] = Counter()
             for value in self.values(position):
-                many = isinstance(value, (list, tuple))
-                found.update(cast("Sequence[Any]", value) if many else [value])
-            return {label: found[label] for label in vocab}
-        raise DataError("no target here has classes to count")
+                found.update(block.labels_of(value) or ())
+            return {label: found[label] for label in block.vocab}
+        names = ", ".join(block.name for block in self.blocks)
+        raise DataError(f"no target here has classes that can be counted; the blocks are {names}")
 
     def __repr__(self) -> str:
         return f"{len(self)} items of ({', '.join(block.name for block in self.blocks)})"
+
+
+class DrawnDataset(BlockDataset):
+    """A `BlockDataset` with something random on the way, or something left to read with its batch.
+
+    A class of its own, because a loader makes a generator for every item of a dataset that has `draw`.
+    """
+
+    def draw(self, index: int, rng: np.random.Generator) -> Sample:
+        """Item `index`, for a loader that fixes what is random, and whose batches are gathered by the blocks."""
+        return self.sample(index, rng)
+
+
+def block_dataset(
+    items: Sequence[Any],
+    blocks: Sequence[Block],
+    getters: Sequence[Getter],
+    *,
+    n_inp: int,
+    side: int = 0,
+    item_tfms: Sequence[Transform] = (),
+    placing: bool = False,
+) -> BlockDataset:
+    """The dataset that fits: a `DrawnDataset` where items are placed or transformed, else a plain one."""
+    made = BlockDataset(items, blocks, getters, n_inp=n_inp, side=side, item_tfms=item_tfms, placing=placing)
+    if not made.item_tfms and not made.placing:
+        return made
+    return DrawnDataset(items, blocks, getters, n_inp=n_inp, side=side, item_tfms=item_tfms, placing=placing)
 
 
 class Datasets:
@@ -127,30 +186,32 @@ class Datasets:
         item_tfms: Sequence[Transform] = (),
         placing: bool = False,
     ) -> Datasets:
-        """Split `items`, let the blocks learn from the training side, and check the validation side against it.
+        """Split `items`, let the blocks learn from the training side, and check both sides against it.
 
-        Raises `DataError` for labels that only validation has, before anything is trained.
+        Raises `DataError` that names the item for values that no block can use: labels that are
+        missing, or that only validation has. This is before anything is trained.
         """
-        rows = _rows_of(items)
-        train_items, valid_items = (L([rows(index) for index in side]) for side in splits)
+        rows = rows_of(items)
+        sides = [L([rows(index) for index in side]) for side in splits]
         learned = [
-            block.setup(train_items.map(getter)) if _learns(block) else block
-            for block, getter in zip(blocks, getters, strict=True)
+            learned_block(block, getter, *sides) for block, getter in zip(blocks, getters, strict=True)
         ]
-        for block, getter in zip(learned, getters, strict=True):
-            _check_validation(block, getter, valid_items)
         return cls(
             *(
-                BlockDataset(
+                block_dataset(
                     side_items, learned, getters, n_inp=n_inp, side=side, item_tfms=item_tfms, placing=placing
                 )
-                for side, side_items in enumerate((train_items, valid_items))
+                for side, side_items in enumerate(sides)
             )
         )
 
     @property
     def vocab(self) -> L[Any] | L[L[Any]]:
         return self.train.vocab
+
+    def decode(self, sample: Sequence[Any]) -> tuple[Any, ...]:
+        """A sample as people read it."""
+        return self.train.decode(sample)
 
     def __getitem__(self, index: int) -> BlockDataset:
         return (self.train, self.valid)[index]
@@ -159,26 +220,83 @@ class Datasets:
         return f"Datasets(train: {self.train}, valid: {self.valid})"
 
 
-def _learns(block: Block) -> bool:
-    return type(block).setup is not Block.setup
-
-
-def _check_validation(block: Block, getter: Getter, items: L[Any]) -> None:
-    """Every validation value must be one that the block can encode. Blocks that cannot tell cheaply say nothing."""
+def learned_block(block: Block, getter: Getter, train: L[Any], valid: L[Any]) -> Block:
+    """`block` with what it learns from the training items. Raises `DataError` for a value that it cannot use."""
     if type(block).check is Block.check:
-        return
-    bad = [(item, reason) for item in items if (reason := block.check(getter(item)))]
+        # Nothing is asked of the values, so a block that needs the first one only reads only that.
+        return block if type(block).setup is Block.setup else block.setup(_Values(train, getter))
+    values = _values(train, getter)
+    refuse(block, train, values, "training")
+    learned = block.setup(values)
+    refuse(learned, train, values, "training")
+    refuse(learned, valid, _values(valid, getter), "validation")
+    return learned
+
+
+def refuse(block: Block, items: L[Any], values: Sequence[Any], side: str) -> None:
+    """Raise `DataError`, naming the first item, if `block` cannot use some of the values."""
+    bad = [
+        (item, reason) for item, value in zip(items, values, strict=True) if (reason := block.check(value))
+    ]
     if bad:
         item, reason = bad[0]
+        only = "; the vocabulary comes from training" if side == "validation" and block.vocab else ""
         raise DataError(
-            f"{len(bad)} validation items cannot be used; the first is {item!r}: {reason} learned from training",
-            try_="a split in which training has every label, or vocab= with all of them",
+            f"{len(bad)} of {len(items)} {side} items cannot be used; the first is {shown(item)}: {reason}{only}",
+            try_="a split in which training has every label, or vocab= with all of them" if only else "",
         )
 
 
-def _rows_of(items: Any) -> Callable[[int], Any]:
+def shown(item: Any) -> str:
+    """An item in a sentence: a path as it is, a table's row on one line."""
+    if isinstance(item, os.PathLike):
+        return str(cast("os.PathLike[str]", item))
+    return str(dict(item)) if hasattr(item, "iloc") else repr(item)
+
+
+@contextmanager
+def naming(item: Any) -> Generator[None]:
+    """Note the item on an error that passes."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"the item is {shown(item)}")
+        raise
+
+
+def fresh_generator() -> np.random.Generator:
+    """A generator for what nobody else seeds; it follows `set_seed`, which seeds torch."""
+    return np.random.default_rng(int(torch.empty((), dtype=torch.int64).random_().item()))
+
+
+def rows_of(items: Any) -> Callable[[int], Any]:
     """How to take one item: the row of a table, or the element of a list."""
     return items.iloc.__getitem__ if hasattr(items, "iloc") else items.__getitem__
+
+
+def _values(items: L[Any], getter: Getter) -> list[Any]:
+    values: list[Any] = []
+    for item in items:
+        try:
+            values.append(getter(item))
+        except Exception as error:
+            error.add_note(f"the item is {shown(item)}")
+            raise
+    return values
+
+
+class _Values(Sequence[Any]):
+    """What a getter gives, item by item, when it is asked for."""
+
+    def __init__(self, items: L[Any], getter: Getter) -> None:
+        self.items, self.getter = items, getter
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        with naming(self.items[index]):
+            return self.getter(self.items[index])
 
 
 def reader(column: Any) -> Getter:

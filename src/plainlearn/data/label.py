@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def parent_label(item: str | os.PathLike[str]) -> str:
     >>> parent_label("pets/cat/1.jpg")
     'cat'
     """
-    return Path(item).parent.name
+    return os.path.basename(os.path.dirname(os.fspath(item)))  # noqa: PTH119, PTH120 (10× as fast as Path)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RegexLabeller:
     def __call__(self, item: Any) -> str:
         text = str(item)
         found = re.match(self.pat, text) if self.match else re.search(self.pat, text)
-        if found is None:
+        if found is None or found.group(1) is None:
             raise DataError(
                 f"the pattern {self.pat!r} is not in {text!r}",
                 try_="looking at the file names with path.ls()",
@@ -82,7 +82,8 @@ class FuncLabeller:
 class ColReader:
     """The value of a table's row in column `cols`; text may get `pref` and `suff` around it.
 
-    `label_delim` splits a text into a list of labels; empty texts give an empty list.
+    `label_delim` splits a text into a list of labels, without the spaces around them; an empty cell
+    gives an empty list. A row is a table's, or any sequence or mapping.
     """
 
     cols: str | int
@@ -92,14 +93,36 @@ class ColReader:
 
     def __call__(self, row: Any) -> Any:
         try:
-            value = row[self.cols] if isinstance(self.cols, str) else row.iloc[self.cols]
+            by_place = isinstance(self.cols, int) and hasattr(row, "iloc")
+            value = row.iloc[self.cols] if by_place else row[self.cols]
         except (KeyError, IndexError):
-            names = ", ".join(map(str, row.index)) if hasattr(row, "index") else repr(row)
+            names = ", ".join(map(str, row.index)) if hasattr(row, "iloc") else repr(row)
             raise DataError(f"the row has no column {self.cols!r}; its columns are {names}") from None
         if self.label_delim is not None:
-            return [part for part in str(value).split(self.label_delim) if part]
+            return split_labels(value, self.label_delim)
         if not self.pref and not self.suff:
             return value
         # A prefix that is a folder is joined as one; a text is put in front as it is.
         joined = Path(self.pref) / f"{value}" if isinstance(self.pref, os.PathLike) else f"{self.pref}{value}"
         return f"{joined}{self.suff}"
+
+
+def split_labels(value: Any, delimiter: str) -> list[str]:
+    """The labels that a cell of a table holds; an empty cell, which some readers call nan, holds none.
+
+    >>> split_labels("cat; dog", ";")
+    ['cat', 'dog']
+    """
+    if is_missing(value):
+        return []
+    return [label for part in str(value).split(delimiter) if (label := part.strip())]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether this is no label at all: None, nan, or text without a letter."""
+    if isinstance(value, str):
+        return not value.strip()
+    # Of all scalars nan alone differs from itself; arrays and lists would compare element by element.
+    return value is None or (
+        not isinstance(value, Sequence) and not hasattr(value, "__len__") and value != value
+    )

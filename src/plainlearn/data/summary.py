@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.core.lists import L
-from plainlearn.data.collate import collate
-from plainlearn.data.dataset import BlockDataset
+from plainlearn.data.block_loaders import Gather
+from plainlearn.data.blocks import Block
+from plainlearn.data.dataset import BlockDataset, shown
+from plainlearn.data.transform import for_side
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,7 +37,7 @@ class Summary:
         self.write(f"Items: {len(items)}, by {finder}, from {_short(self.source)}")
         self.write(f"Split: {len(train)} training, {len(valid)} validation, by {self.block.splitter}")
         with self.step("learning from the training items"):
-            datasets = self.block.datasets(self.source)
+            datasets = self.block.datasets_of(items, (train, valid))
         self.blocks_of(datasets.train)
         self.sample(datasets.train)
         self.batch(datasets.train)
@@ -46,7 +48,7 @@ class Summary:
             role = "input" if position < dataset.n_inp else "target"
             known = "" if block.vocab is None else f", {len(block.vocab)} classes"
             self.write(f"  {block.name} ({role}{known}), read by {_short(dataset.getters[position])}")
-        if any(block.vocab is not None for block in dataset.blocks[dataset.n_inp :]):
+        if any(type(block).labels_of is not Block.labels_of for block in dataset.blocks[dataset.n_inp :]):
             counts = sorted(dataset.counts().items(), key=lambda pair: -pair[1])
             shown = ", ".join(f"{label} {count}" for label, count in counts[:_MOST_CLASSES])
             rest = f", … ({len(counts) - _MOST_CLASSES} more)" if len(counts) > _MOST_CLASSES else ""
@@ -54,7 +56,7 @@ class Summary:
 
     def sample(self, dataset: BlockDataset) -> None:
         item = dataset.items[0]
-        self.write(f"\nOne sample: {_short(item)}")
+        self.write(f"\nOne sample: {shown(item)}")
         rng = np.random.default_rng(0)
         things: list[Any] = []
         for block, getter in zip(dataset.blocks, dataset.getters, strict=True):
@@ -64,9 +66,12 @@ class Summary:
                 things.append(block.open(value))
             self.write(f"  {block.name}: {_short(value)} -> {described(things[-1])}")
         placed = tuple(things)
-        for transform in dataset.item_tfms:
+        for transform in (*dataset.functions, None, *dataset.moves):
+            if transform is None:  # between what sees things as they are and what moves them
+                with self.step("placing the things in their picture", [item]):
+                    placed = dataset.placed(placed) if dataset.placing else placed
+                continue
             with self.step(f"applying {transform}", [item]):
-                placed = dataset.placed(placed) if transform is dataset.item_tfms[0] else placed
                 placed = transform.on_items(placed, dataset.blocks, rng, train=True)
             self.write(f"  {transform} -> {', '.join(map(described, placed))}")
         for block, thing in zip(dataset.blocks, placed, strict=True):
@@ -78,17 +83,16 @@ class Summary:
         count = min(self.bs, len(dataset))
         members = [dataset.items[index] for index in range(count)]
         self.write(f"\nA batch of the first {count} items:")
-        with self.step("making the samples of a batch", members):
-            samples = [dataset.draw(index, np.random.default_rng(index)) for index in range(count)]
+        samples: list[Any] = []
+        for index, member in enumerate(members):
+            with self.step("making a sample of the batch", [member]):
+                samples.append(dataset.sample(index, np.random.default_rng(index)))
         with self.step("putting the samples together", members, dataset):
-            batch = collate(samples)
+            batch = Gather(dataset.blocks)(samples)
         rng = np.random.default_rng(0)
-        fields = tuple(block.begin_batch(f) if self.block.batch_tfms or dataset.item_tfms else f
-                       for block, f in zip(dataset.blocks, batch, strict=True))  # fmt: skip
-        self.write(f"  put together: {', '.join(map(described, fields))}")
-        for transform in self.block.batch_tfms:
-            if transform.split_idx not in (None, 0):
-                continue
+        self.write(f"  put together: {', '.join(map(described, batch))}")
+        fields = tuple(block.begin_batch(field) for block, field in zip(dataset.blocks, batch, strict=True))
+        for transform in for_side(self.block.batch_tfms, 0):
             with self.step(f"applying {transform} to a batch", members, dataset):
                 fields = transform.on_batch(fields, dataset.blocks, rng, train=True)
             self.write(f"  {transform} -> {', '.join(map(described, fields))}")
@@ -107,7 +111,7 @@ class Summary:
         except Exception as error:
             self.write(f"\nThis failed while {what}: {error}")
             for index, item in enumerate(items):
-                self.write(f"  item {index}: {_short(item)}{self.sizes(dataset, index)}")
+                self.write(f"  item {index}: {shown(item)}{self.sizes(dataset, index)}")
             raise
 
     @staticmethod

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError
 from plainlearn.data.blocks import Block
 
@@ -17,9 +19,17 @@ class Transform:
     `split_idx` says when it acts: 0 in training, 1 in validation, None in both. It sees whole samples,
     so that one draw moves an image, its mask and its points alike. `on_items` acts on the opened things
     of one item, `on_batch` on the fields of a batch; what is random comes from `rng`.
+
+    `order` says when, beside others: geometry (0), light (10), finished pixels (20), normalisation (30).
+    So a list may be written in any order, and none finds its work undone; equals keep the list's.
     """
 
     split_idx: ClassVar[int | None] = None
+    order: ClassVar[int] = 20
+
+    def acts_on(self, side: int) -> bool:
+        """Whether it acts in training (0), in validation (1)."""
+        return self.split_idx in (None, side)
 
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
@@ -36,28 +46,45 @@ class Transform:
         return batch
 
 
+@dataclass(frozen=True)
 class Function(Transform):
-    """A function of a person's own: of the sample's things as item transform, of the batch as batch transform."""
+    """A function of a person's own, from a tuple to a tuple of as many.
 
-    def __init__(self, function: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> None:
-        self.function = function
+    As item transform it gets the opened things of a sample (arrays, labels), before any geometry. As batch
+    transform it gets the finished tensors: images (N, C, h, w) of 0..1, before normalisation.
+    """
+
+    function: Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
-        return self.function(things)
+        return self._called(things)
 
     def on_batch(
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
-        return self.function(batch)
+        return self._called(tuple(block.to_model(field) for block, field in zip(blocks, batch, strict=False)))
+
+    def _called(self, fields: tuple[Any, ...]) -> tuple[Any, ...]:
+        result: Any = self.function(fields)
+        if not isinstance(result, (tuple, list)) or len(cast("Sequence[Any]", result)) != len(fields):
+            raise ArgumentTypeError(
+                f"{self!r} got {len(fields)} fields and gave {describe(result)}; expected a tuple of as many",
+                try_="lambda batch: (change(batch[0]), *batch[1:])",
+            )
+        return tuple(cast("Sequence[Any]", result))
 
     def __repr__(self) -> str:
         return f"Function({getattr(self.function, '__name__', self.function)!s})"
 
 
 def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
-    """A tuple of transforms from what a person writes: one, a list, a class, a function, nothing."""
+    """A tuple of transforms from what a person writes: one, a list, a class, a function, nothing.
+
+    Raises `ArgumentTypeError` for what is none, and for one that cannot act there: `name` is "item_tfms",
+    "batch_tfms" or another word.
+    """
     if given is None:
         return ()
     listed = list(cast("list[Any]", given)) if isinstance(given, (list, tuple)) else [given]
@@ -65,15 +92,24 @@ def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
     for each in listed:
         if isinstance(each, Transform):
             made.append(each)
-        elif isinstance(each, type) and issubclass(each, Transform):
-            made.append(each())
+        elif isinstance(each, type) and issubclass(cast("type[Any]", each), Transform):
+            made.append(cast("type[Transform]", each)())
         elif callable(each):
             made.append(Function(cast("Callable[[tuple[Any, ...]], tuple[Any, ...]]", each)))
         else:
             raise ArgumentTypeError(f"{name} has {each!r}; expected transforms", try_=f"{name}=Resize(224)")
+    for each in made:
+        if name == "item_tfms" and type(each).on_items is Transform.on_items:
+            raise ArgumentTypeError(
+                f"{each!r} acts on batches only", try_="batch_tfms= instead of item_tfms="
+            )
+        if name == "batch_tfms" and type(each).on_batch is Transform.on_batch:
+            raise ArgumentTypeError(f"{each!r} acts on items only", try_="item_tfms= instead of batch_tfms=")
     return tuple(made)
 
 
 def for_side(transforms: Sequence[Transform], side: int) -> tuple[Transform, ...]:
-    """Those that act on this side: 0 training, 1 validation."""
-    return tuple(transform for transform in transforms if transform.split_idx in (None, side))
+    """Those that act on this side, 0 training or 1 validation, in the order in which each can."""
+    return tuple(
+        sorted((each for each in transforms if each.acts_on(side)), key=lambda transform: transform.order)
+    )

@@ -48,6 +48,13 @@ def vision_learner(
             "pretrained weights are not offered yet; random ones would be used in silence",
             try_="pretrained=False",
         )
+    if n_out is not None and n_out < 1:
+        raise ArgumentError(f"n_out is {n_out}; expected 1 or more outputs")
+    if n_out is None and not isinstance(dls, BlockLoaders):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(
+            f"{type(dls).__name__} do not say how many classes there are",
+            try_="n_out=2, or loaders of a DataBlock",
+        )
     outputs = n_out if n_out is not None else dls.c
     model = create_vision_model(
         arch, outputs, cut=cut, channels=_channels(dls), lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool
@@ -58,6 +65,7 @@ def vision_learner(
 cnn_learner = vision_learner  # the course's older name
 
 
-def _channels(dls: BlockLoaders) -> int:
-    images = [block for block in dls.blocks if isinstance(block, ImageBlock)]
+def _channels(dls: Any) -> int:
+    inputs = dls.blocks[: dls.n_inp] if isinstance(dls, BlockLoaders) else ()
+    images = [block for block in inputs if isinstance(block, ImageBlock)]
     return images[0].channels if images else 3

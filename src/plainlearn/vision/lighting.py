@@ -29,9 +29,10 @@ _EDGE = 1e-3  # black and white stay this far from the infinities of a logit
 
 @dataclass(frozen=True)
 class _Lighting(Transform):
-    """A new level for every level, each picture its own, in training only. Works in logits: 0 and 1 stay."""
+    """A new level for every level, each picture its own, in training only; in logits, so black stays black."""
 
     split_idx: ClassVar[int | None] = 0
+    order: ClassVar[int] = 10
 
     max_lighting: float = 0.2
     p: float = 0.75
@@ -39,6 +40,7 @@ class _Lighting(Transform):
     def __post_init__(self) -> None:
         if not 0 <= self.max_lighting < 1:
             raise ArgumentError(f"max_lighting is {self.max_lighting}; expected 0 or more, below 1")
+        _check_share(self.p)
 
     @abstractmethod
     def change(self, logits: Tensor, drawn: NDArray[np.bool_], rng: Rng) -> Tensor:
@@ -47,20 +49,22 @@ class _Lighting(Transform):
     def on_batch(
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        return tuple(self._lit(field, rng) if isinstance(field, PlacedImage) else field for field in batch)
+        return tuple(self._lit(field, rng) if is_image(field, block) else field
+                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
 
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
         return self.on_batch(things, blocks, rng, train=train)
 
-    def _lit(self, field: PlacedImage, rng: Rng) -> PlacedImage:
+    def _lit(self, field: PlacedImage | Tensor, rng: Rng) -> PlacedImage | Tensor:
         drawn = rng.random(len(field)) < self.p
         if not drawn.any():
             return field
-        levels = field.levels()
+        levels = field.levels() if isinstance(field, PlacedImage) else finished(field).flatten(2)
         changed = self.change(levels.clamp(_EDGE, 1 - _EDGE).logit(), drawn, rng).sigmoid()
-        return field.lit(torch.where(torch.from_numpy(drawn)[:, None, None], changed, levels))
+        lit = torch.where(torch.from_numpy(drawn).to(levels.device)[:, None, None], changed, levels)
+        return field.lit(lit) if isinstance(field, PlacedImage) else lit.view(field.shape)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,14 @@ class Saturation(_Pixels):
     max_lighting: float = 0.2
     p: float = 0.75
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_lighting < 1:
+            raise ArgumentError(f"max_lighting is {self.max_lighting}; expected 0 or more, below 1")
+        _check_share(self.p)
+
     def change(self, pixels: Tensor, rng: Rng) -> Tensor:
+        if pixels.shape[1] != 3:
+            return pixels  # greys have none
         most = -math.log(1 - self.max_lighting)
         factor = np.exp(np.where(rng.random(len(pixels)) < self.p, rng.uniform(-most, most, len(pixels)), 0))
         grey = (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
@@ -121,7 +132,14 @@ class Hue(_Pixels):
     max_hue: float = 0.1
     p: float = 0.75
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_hue <= 0.5:
+            raise ArgumentError(f"max_hue is {self.max_hue}; expected 0 to 0.5, half the circle")
+        _check_share(self.p)
+
     def change(self, pixels: Tensor, rng: Rng) -> Tensor:
+        if pixels.shape[1] != 3:
+            return pixels
         count = len(pixels)
         turn = (
             np.where(rng.random(count) < self.p, rng.uniform(-self.max_hue, self.max_hue, count), 0)
@@ -148,6 +166,15 @@ class RandomErasing(_Pixels):
     min_aspect: float = 0.3
     max_count: int = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.sl <= self.sh <= 1:
+            raise ArgumentError(f"sl is {self.sl} and sh {self.sh}; expected 0 <= sl <= sh <= 1")
+        if not 0 < self.min_aspect <= 1 or self.max_count < 1:
+            raise ArgumentError(
+                f"min_aspect is {self.min_aspect} and max_count {self.max_count}; expected 0 to 1, and 1 or more"
+            )
+        _check_share(self.p)
+
     def change(self, pixels: Tensor, rng: Rng) -> Tensor:
         count, channels, height, width = pixels.shape
         changed = pixels.clone()
@@ -169,6 +196,8 @@ class Normalize(Transform):
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    order: ClassVar[int] = 30
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
@@ -225,6 +254,11 @@ def finished(field: PlacedImage | Tensor) -> Tensor:
     if isinstance(field, PlacedImage):
         return field.read()
     return field.to(torch.float32) / 255 if field.dtype == torch.uint8 else field
+
+
+def _check_share(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"p is {p!r}; expected a share between 0 and 1", try_="p=0.75")
 
 
 def _rows(values: NDArray[np.float64], like: Tensor) -> Tensor:

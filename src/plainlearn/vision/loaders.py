@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 from plainlearn.core.errors import DataError, MissingFileError
 from plainlearn.core.lists import L
@@ -13,9 +16,19 @@ from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.items import get_image_files
-from plainlearn.data.label import RegexLabeller, parent_label, using_attr
-from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splitter
-from plainlearn.vision.blocks import ImageBlock, MaskBlock, missing_files
+from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
+from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
+from plainlearn.vision.blocks import ImageBlock, MaskBlock
+from plainlearn.vision.labelled import (
+    Labelled,
+    file_of,
+    label_of,
+    refuse_leaks,
+    refuse_loose,
+    refuse_missing,
+    refuse_unlabelled,
+    without_repeats,
+)
 
 AnyPath = str | os.PathLike[str]
 
@@ -52,6 +65,7 @@ class ImageDataLoaders(BlockLoaders):
             splitter: Splitter = GrandparentSplitter(train, valid)
         else:
             items = _files(root)
+            refuse_loose(items, root)
             splitter = RandomSplitter(valid_pct, seed)
         block = DataBlock(
             blocks=(img_block or ImageBlock(), CategoryBlock(vocab)),
@@ -82,6 +96,8 @@ class ImageDataLoaders(BlockLoaders):
             raise DataError(
                 f"fnames is empty; expected image files of {path}", try_="fnames=get_image_files(path)"
             )
+        files = [Path(name) for name in fnames]
+        refuse_missing(files, "fnames")
         block = DataBlock(
             blocks=(img_block or ImageBlock(), CategoryBlock()),
             splitter=RandomSplitter(valid_pct, seed),
@@ -89,9 +105,7 @@ class ImageDataLoaders(BlockLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return _two_classes(
-            block.dataloaders([Path(name) for name in fnames], path=path, **kwargs), "label_func"
-        )
+        return _two_classes(block.dataloaders(files, path=path, **kwargs), "what label_func says")
 
     @classmethod
     def from_name_func(
@@ -103,7 +117,7 @@ class ImageDataLoaders(BlockLoaders):
     @classmethod
     def from_path_re(cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Any) -> BlockLoaders:
         """The files `fnames`, labelled by the first group of the pattern in each path (with `/` between folders)."""
-        return cls.from_path_func(path, fnames, lambda file: RegexLabeller(pat)(file.as_posix()), **kwargs)
+        return cls.from_path_func(path, fnames, _PathLabeller(RegexLabeller(pat)), **kwargs)
 
     @classmethod
     def from_name_re(cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Any) -> BlockLoaders:
@@ -129,17 +143,21 @@ class ImageDataLoaders(BlockLoaders):
             raise DataError(
                 f"there are {len(fnames)} file names and {len(labels)} labels; expected one label each"
             )
-        pairs = [(Path(path) / name, label) for name, label in zip(fnames, labels, strict=True)]
-        _refuse_missing([file for file, _ in pairs], "fnames")
+        if not len(fnames):
+            raise DataError(f"fnames is empty; expected image files of {path}")
+        files = [Path(path) / name for name in fnames]
+        refuse_missing(files, "fnames")
+        refuse_unlabelled(files, labels, "labels")
+        pairs = [Labelled(file, label) for file, label in zip(files, labels, strict=True)]
         block = DataBlock(
             blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
             splitter=RandomSplitter(valid_pct, seed),
-            get_x=_first,
-            get_y=_second,
+            get_x=file_of,
+            get_y=label_of,
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(pairs, path=path, **kwargs)
+        return _two_classes(block.dataloaders(pairs, path=path, **kwargs), "labels")
 
     @classmethod
     def from_df(
@@ -162,31 +180,38 @@ class ImageDataLoaders(BlockLoaders):
     ) -> BlockLoaders:
         """A table with a column of file names, below `path/folder`, and one of labels.
 
-        `label_delim` splits a text into several labels; `valid_col` marks the rows for validation.
+        `label_delim` splits a text into several labels; `valid_col` marks the rows for validation. Labels
+        that are all numbers with a fraction are for regression, unless `y_block` says otherwise.
+
+        Raises `DataError` for a row without a label, an image that has two different labels, or one that
+        is on both sides; of rows that repeat each other, one is kept, with a warning.
         """
         if len(df) == 0:
             raise DataError("the table has no rows; expected a file name and a label in each")
         names, labels = _column(df, fn_col, "fn_col"), _column(df, label_col, "label_col")
         base = Path(path) / folder
         files = [base / f"{name}{suff}" for name in names]
-        _refuse_missing(files, f"the column {fn_col!r}")
+        refuse_missing(files, f"the column {fn_col!r}")
         if label_delim is not None:
-            labels = [[part for part in str(label).split(label_delim) if part] for label in labels]
-        pairs = L(list(zip(files, labels, strict=True)))
+            labels = [split_labels(label, label_delim) for label in labels]
+        refuse_unlabelled(files, labels, f"the column {label_col!r}")
+        pairs = [Labelled(file, label) for file, label in zip(files, labels, strict=True)]
         if valid_col is None:
+            pairs = without_repeats(pairs)
             splitter: Splitter = RandomSplitter(valid_pct, seed)
         else:
             sides = ColSplitter(valid_col)(df)
-            splitter = lambda _: sides  # noqa: E731 (the table is not among the items)
+            refuse_leaks(pairs, sides[1])
+            splitter = _Sides(sides)
         block = DataBlock(
             blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
             splitter=splitter,
-            get_x=_first,
-            get_y=_second,
+            get_x=file_of,
+            get_y=label_of,
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders(pairs, path=path, **kwargs)
+        return _two_classes(block.dataloaders(pairs, path=path, **kwargs), f"the column {label_col!r}")
 
     @classmethod
     def from_csv(
@@ -204,14 +229,22 @@ class ImageDataLoaders(BlockLoaders):
         file = Path(path) / csv_fname
         if not file.is_file():
             raise MissingFileError(f"the label file {file} is not there", try_="csv_fname= with its name")
-        # Labels stay what they are: `007` is not 7, and `NA` is a name.
-        df = pd.read_csv(
-            file, header=header, sep=delimiter or ",", quoting=quoting, dtype=str, keep_default_na=False
-        )  # pyright: ignore
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # it tells of values that are dropped
+                # Labels stay what they are: `007` is not 7, and `NA` is a name.
+                df: Any = pd.read_csv(
+                    file, header=header, sep=delimiter or ",", quoting=cast(Any, quoting), dtype=str,
+                    keep_default_na=False, index_col=False, encoding="utf-8-sig",
+                )  # fmt: skip
+        except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are of these
+            raise DataError(f"{file} cannot be read as a table: {str(error).strip()}") from error
         if df.shape[1] < 2:
+            line = str(df.columns[0]) if header is not None or not len(df) else str(df.iloc[0, 0])
+            other = max((mark for mark in ";\t|: " if mark in line), key=line.count, default=None)
             raise DataError(
-                f"{file} has one column, {df.columns[0]!r}; expected file names and labels",
-                try_="delimiter=';'",
+                f"{file} has one column, {line!r}, with the delimiter {delimiter or ','!r}; expected file names and labels",
+                try_=f"delimiter={other!r}" if other else "a column of labels beside the file names",
             )
         return cls.from_df(df, path, **kwargs)
 
@@ -237,6 +270,14 @@ class SegmentationDataLoaders(BlockLoaders):
 
         `values` are the numbers that the files hold for label 0, 1, 2, … when they are others.
         """
+        files = [Path(name) for name in fnames]
+        if not files:
+            raise DataError(f"fnames is empty; expected image files of {path}")
+        refuse_missing(files, "fnames")
+        masks = [label_func(file) for file in files]
+        refuse_missing(
+            [mask for mask in masks if isinstance(mask, (str, os.PathLike))], "label_func", "masks"
+        )
         block = DataBlock(
             blocks=(ImageBlock(), MaskBlock(codes, values)),
             splitter=RandomSplitter(valid_pct, seed),
@@ -244,7 +285,27 @@ class SegmentationDataLoaders(BlockLoaders):
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
-        return block.dataloaders([Path(name) for name in fnames], path=path, **kwargs)
+        return block.dataloaders(files, path=path, **kwargs)
+
+
+@dataclass(frozen=True)
+class _PathLabeller:
+    """A labeller of the whole path, with `/` between folders on every system."""
+
+    labeller: RegexLabeller
+
+    def __call__(self, file: Path) -> str:
+        return self.labeller(file.as_posix())
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """A split that was made before: the table that says it is not among the items."""
+
+    sides: Splits
+
+    def __call__(self, items: Any) -> Splits:
+        return self.sides
 
 
 def _files(root: Path) -> L[Path]:
@@ -274,30 +335,17 @@ def _files_of_sides(root: Path, train: str, valid: str) -> L[Path]:
     for side, items in zip((train, valid), sides, strict=True):
         if not items:
             raise DataError(f"{root / side} holds no image files", try_="path.ls() to see what is there")
-    loose = [item for item, side in [(i, s) for s, items in zip((train, valid), sides, strict=True) for i in items]
-             if item.parent == root / side]  # fmt: skip
-    if loose:
-        raise DataError(
-            f"{len(loose)} images lie in {loose[0].parent} itself, not in the folder of a class; the first is {loose[0].name}"
-        )
+        refuse_loose(items, root / side)
     return L([*sides[0], *sides[1]])
 
 
 def _two_classes(dls: BlockLoaders, source: str) -> BlockLoaders:
-    if len(dls.vocab) < 2:
+    target = dls.blocks[-1]
+    if isinstance(target, CategoryBlock) and len(target.vocab) < 2:
         raise DataError(
-            f"there is one class, {dls.vocab[0]!r}, in {source}; a classifier needs two or more to tell apart"
+            f"there is one class, {target.vocab[0]!r}, in {source}; a classifier needs two or more to tell apart"
         )
     return dls
-
-
-def _refuse_missing(files: Sequence[Path], source: str) -> None:
-    missing = missing_files(list(files))
-    if missing:
-        raise MissingFileError(
-            f"{len(missing)} of {len(files)} images that {source} names are not there; the first is {missing[0]}",
-            try_="folder= and suff= (such as '.jpg') to say where the names point",
-        )
 
 
 def _column(df: Any, column: int | str, name: str) -> list[Any]:
@@ -311,14 +359,10 @@ def _column(df: Any, column: int | str, name: str) -> list[Any]:
 def _block_for(labels: Sequence[Any]) -> Block:
     """The block that such labels imply: lists, numbers with a fraction, or classes."""
     head = labels[0]
-    if isinstance(head, (list, tuple, L)):
+    if isinstance(head, (list, tuple)):
         return MultiCategoryBlock()
-    return RegressionBlock() if isinstance(head, float) else CategoryBlock()
-
-
-def _first(pair: tuple[Any, Any]) -> Any:
-    return pair[0]
-
-
-def _second(pair: tuple[Any, Any]) -> Any:
-    return pair[1]
+    # A table read as text has numbers as text; with a fraction in each they are amounts, not names.
+    fractions = isinstance(head, float) or all(
+        isinstance(label, str) and re.fullmatch(r"[-+]?\d+\.\d+", label.strip()) for label in labels
+    )
+    return RegressionBlock() if fractions else CategoryBlock()

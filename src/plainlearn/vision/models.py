@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 
 class AdaptiveConcatPool2d(nn.Module):
@@ -35,28 +35,50 @@ class Flatten(nn.Module):
 
 
 def create_body(model: nn.Module, cut: int | None = None, *, channels: int = 3) -> nn.Sequential:
-    """The convolutional part of `model`: its children up to the one that pools, or up to `cut`.
+    """The convolutional part of `model`: its parts before the last pooling and the classifier, or up to `cut`.
 
-    With other than three `channels` the first convolution is replaced by one of that many.
+    `cut` counts as in `parts[:cut]`: -2 leaves out the last two. The parts must be called one after
+    another. With other than three `channels` the first convolution is replaced by one of that many.
+    Raises `ArgumentError` where the end of the body is not known, or nothing is left.
     """
     children = list(model.children())
     if cut is None:
-        pools = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.Linear)
-        places = [place for place, child in enumerate(children) if isinstance(child, pools)]
-        if not places:
+        cut = _end_of_body(children)
+        if cut is None:
             raise ArgumentError(
-                f"{type(model).__name__} has no pooling layer or classifier among its parts, so where the body ends is not known",
-                try_="cut=-2 (how many parts to keep)",
+                f"{type(model).__name__} has no pooling layer or classifier after its last convolution, so where the "
+                f"body ends is not known; its parts are {', '.join(type(child).__name__ for child in children)}",
+                try_="cut=-2 (up to which part to keep)",
             )
-        cut = places[0]
     body = nn.Sequential(*children[:cut])
-    if not len(body):
+    if not len(body) or abs(cut) > len(children):
         raise ArgumentError(
-            f"cut={cut} leaves nothing of the {len(children)} parts of {type(model).__name__}"
+            f"cut={cut} does not divide the {len(children)} parts of {type(model).__name__}; expected a body before it",
+            try_="cut=-2",
         )
     if channels != 3:
         _replace_first_convolution(body, channels)
     return body
+
+
+def _end_of_body(children: Sequence[nn.Module]) -> int | None:
+    """The first pooling or classifier behind the last convolution; pooling between convolutions is the body's."""
+    with_convolution = [place for place, child in enumerate(children)
+                        if any(isinstance(part, nn.Conv2d) for part in child.modules())]  # fmt: skip
+    first = with_convolution[-1] + 1 if with_convolution else 0
+    ends = (
+        nn.Linear,
+        nn.Flatten,
+        Flatten,
+        AdaptiveConcatPool2d,
+        nn.AdaptiveAvgPool2d,
+        nn.AdaptiveMaxPool2d,
+        nn.AvgPool2d,
+    )
+    for place in range(first, len(children)):
+        if any(isinstance(part, ends) for part in children[place].modules()):
+            return place
+    return None
 
 
 def _replace_first_convolution(body: nn.Module, channels: int) -> None:
@@ -65,7 +87,8 @@ def _replace_first_convolution(body: nn.Module, channels: int) -> None:
             if isinstance(child, nn.Conv2d):
                 made = nn.Conv2d(
                     channels, child.out_channels, child.kernel_size, child.stride, child.padding,  # pyright: ignore[reportArgumentType]
-                    bias=child.bias is not None,
+                    child.dilation, child.groups, child.bias is not None, child.padding_mode,  # pyright: ignore[reportArgumentType]
+                    device=child.weight.device, dtype=child.weight.dtype,
                 )  # fmt: skip
                 setattr(parent, name, made)
                 return
@@ -97,6 +120,19 @@ def create_head(
     return head
 
 
+class VisionModel(nn.Sequential):
+    """A body and a head, one after the other: (B, C, H, W) to (B, `n_out`)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (torch calls it input)
+        if self.training and len(x) == 1:
+            raise ShapeError(
+                "the training batch has one image, and batch norm compares the images of a batch; expected two or more",
+                try_="another bs=, or drop_last=True if only the last batch is so short",
+            )
+        body, head = self
+        return cast(Tensor, head(body(x)))
+
+
 def create_vision_model(
     arch: Callable[..., nn.Module] | nn.Module,
     n_out: int,
@@ -106,22 +142,37 @@ def create_vision_model(
     lin_ftrs: Sequence[int] = (512,),
     ps: float = 0.5,
     concat_pool: bool = True,
-) -> nn.Sequential:
-    """Body and head as one `nn.Sequential` of two parts. `arch` is a constructor such as torchvision's, or a model."""
+) -> VisionModel:
+    """Body and head as one `nn.Sequential` of two parts. `arch` is a constructor such as torchvision's, or a model.
+
+    Raises `ArgumentTypeError` for what is neither. A model that is given is not copied: the body is its own.
+    """
     body = create_body(_built(arch), cut, channels=channels)
     head = create_head(_features(body, channels), n_out, lin_ftrs, ps, concat_pool=concat_pool)
-    return nn.Sequential(body, head)
+    return VisionModel(body, head)
 
 
 def body_and_head(model: nn.Module) -> list[list[nn.Parameter]]:
-    """A splitter: stem and first half of the body, second half, head; three depths for discriminative rates."""
-    body, head = list(model.children())
-    parts = list(body.children())
+    """A splitter: stem and first half of the body, second half, head; three depths for discriminative rates.
+
+    Raises `ArgumentError` for a model that is not a body and a head.
+    """
+    halves = list(model.children())
+    if len(halves) != 2:
+        raise ArgumentError(
+            f"{type(model).__name__} has {len(halves)} parts; expected two, a body and a head",
+            try_="create_vision_model, or splitter=trainable_params for one group",
+        )
+    body, head = halves
+    parts: list[nn.Module] = list(body.children())
+    while len(parts) == 1 and any(True for _ in parts[0].children()):  # a body within a body
+        parts = list(parts[0].children())
     # By the number of parameters a ResNet's last two stages hold most; by order they are the late ones.
     weighty = [part for part in parts if any(True for _ in part.parameters())]
     middle = len(weighty) - 2 if len(weighty) > 3 else len(weighty) // 2
     early = [p for part in weighty[:middle] for p in part.parameters()]
-    late = [p for part in weighty[middle:] for p in part.parameters()]
+    known = set(map(id, early))
+    late = [p for p in body.parameters() if id(p) not in known]
     return [early, late, list(head.parameters())]
 
 
@@ -129,8 +180,10 @@ def _built(arch: Any) -> nn.Module:
     if isinstance(arch, nn.Module):
         return arch
     if not callable(arch):
+        name = arch if isinstance(arch, str) and arch.isidentifier() else "resnet18"
         raise ArgumentTypeError(
-            f"arch is {arch!r}; expected a constructor of models", try_="vision_learner(dls, resnet18)"
+            f"arch is {arch!r}; expected a function that makes a model, or a model",
+            try_=f"vision_learner(dls, {name}), the function and not its name",
         )
     model = arch()
     if not isinstance(model, nn.Module):
@@ -142,8 +195,13 @@ def _features(body: nn.Module, channels: int) -> int:
     """How many channels leave the body, found by sending a small picture through."""
     was_training = body.training
     body.eval()
-    with torch.no_grad():
-        out = body(torch.zeros(1, channels, 64, 64))
+    weight = next(body.parameters(), torch.zeros(()))
+    try:
+        with torch.no_grad():
+            out = body(torch.zeros(1, channels, 64, 64, device=weight.device, dtype=weight.dtype))
+    except Exception as error:
+        error.add_note(f"a picture of {channels} × 64 × 64 did not get through the body; try another cut=")
+        raise
     body.train(was_training)
     if not isinstance(out, Tensor) or out.ndim != 4:
         raise ArgumentError(

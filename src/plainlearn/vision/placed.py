@@ -24,19 +24,21 @@ from plainlearn.vision.sampling_kernel import Mode, PadMode
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placed(ABC):
     """N things of one kind, `maps` (N, 3, 3) from output to input, and the `size` (h, w) of the output.
 
     `size` None means each thing's own, which only a batch of equal ones can be read with.
-    `originals` (N, 2) are the heights and widths of the pictures that the things belong to.
+    `originals` (N, 2) are the heights and widths of the pictures that the things belong to, `names` what to
+    call them. `pad_mode` None means that nobody has said what lies beyond a picture.
     """
 
     things: Any
     originals: NDArray[np.int64]
     maps: Maps
     size: Size | None = None
-    pad_mode: PadMode = "reflection"
+    pad_mode: PadMode | None = None
+    names: tuple[str, ...] = ()
 
     #: Whether a sample's frame is this thing's; points and boxes live in another's.
     has_frame: ClassVar[bool] = True
@@ -62,17 +64,12 @@ class Placed(ABC):
         if self.size is not None:
             return self.size
         if (self.originals != self.originals[0]).any():
-            other = int(np.flatnonzero((self.originals != self.originals[0]).any(axis=1))[0])
-            raise ShapeError(
-                f"images of one batch have different sizes: image 0 is {_shown(self.originals[0])}, "
-                f"image {other} is {_shown(self.originals[other])} (height × width); a batch needs one size",
-                try_="item_tfms=Resize(224)",
-            )
+            raise different_sizes(self.originals.tolist(), self.names)
         height, width = self.originals[0].tolist()
         return height, width
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def joined(cls, parts: Sequence[Self], names: Sequence[str] = ()) -> Self:
         """Many as one. Raises `ShapeError` when they were asked for in different sizes."""
         first = parts[0]
         for position, part in enumerate(parts):
@@ -85,6 +82,7 @@ class Placed(ABC):
             things=[thing for part in parts for thing in part.things],
             originals=np.concatenate([part.originals for part in parts]),
             maps=np.concatenate([part.maps for part in parts]),
+            names=tuple(names),
         )
 
     @abstractmethod
@@ -98,7 +96,7 @@ class Placed(ABC):
         return f"{len(self)} {type(self).__name__.removeprefix('Placed').lower()}, {shown}{' …' if len(sizes) > 3 else ''}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlacedImage(Placed):
     """Pictures, uint8 (H, W, C) each. `curves` turn levels into values; see `sampling.level_curves`."""
 
@@ -115,6 +113,12 @@ class PlacedImage(Placed):
         if self.curves is not None:
             return self.curves.expand(len(self), -1, -1)
         return level_curves(len(self), self.channels)
+
+    def with_curves_of(self, parts: Sequence[PlacedImage]) -> PlacedImage:
+        """Lit as `parts` are, of which this is the whole."""
+        if all(part.curves is None for part in parts):
+            return self
+        return self.lit(torch.cat([part.levels() for part in parts]))
 
     @property
     def channels(self) -> int:
@@ -134,14 +138,14 @@ class PlacedImage(Placed):
             return self._stacked().to(torch.float32).div_(255)  # nothing to interpolate
         return sample_images(
             self.things, self.maps, size,
-            mode=self.mode, pad_mode=self.pad_mode, curves=self.curves, layout=self.layout,
+            mode=self.mode, pad_mode=self.pad_mode or "reflection", curves=self.curves, layout=self.layout,
         )  # fmt: skip
 
     def presized(self) -> Tensor:
         """Read now, at the present size, to uint8 (N, C, h, w): what travels to a GPU and is read once more there."""
-        if self._untouched(self.output_size()):
+        if self.curves is None and self._untouched(self.output_size()):
             return self._stacked()
-        return replace(self, curves=None).read().mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        return self.read().mul_(255).round_().clamp_(0, 255).to(torch.uint8)
 
     def _untouched(self, size: Size) -> bool:
         return bool((self.originals == size).all() and (self.maps == np.eye(3)).all())
@@ -154,7 +158,7 @@ class PlacedImage(Placed):
         return pictures if self.layout == "chw" else pictures.permute(0, 3, 1, 2).contiguous()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlacedMask(Placed):
     """Masks, integers (H, W) each; read as (N, h, w) int64, each pixel the label of the nearest one."""
 
@@ -166,10 +170,12 @@ class PlacedMask(Placed):
 
     def read(self) -> Tensor:
         masks = cast("Sequence[Any]", self.things)
-        return sample_labels(masks, self.maps, self.output_size(), pad_mode=self.pad_mode).long()
+        return sample_labels(
+            masks, self.maps, self.output_size(), pad_mode=self.pad_mode or "reflection"
+        ).long()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlacedPoints(Placed):
     """Points, float (K, 2) each as (x, y) in −1..1 of the picture; read as where they appear, (N, K, 2)."""
 
@@ -186,7 +192,7 @@ class PlacedPoints(Placed):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlacedBoxes(Placed):
     """Boxes, float (K, 4) each as (x0, y0, x1, y1) in −1..1; read clipped, (N, most, 4), gone ones zeros."""
 
@@ -208,5 +214,14 @@ def frame_of(fields: Sequence[Any]) -> Placed:
     raise ShapeError("a geometric transform needs an image or a mask in the sample; there is none")
 
 
-def _shown(size: NDArray[np.int64]) -> str:
-    return f"{size[0]} × {size[1]}"
+def different_sizes(sizes: Sequence[Sequence[int]], names: Sequence[str]) -> ShapeError:
+    """The error for pictures that cannot make a batch: the first two whose (height, width) differ, by name."""
+    other = next(place for place, size in enumerate(sizes) if tuple(size) != tuple(sizes[0]))
+    first, second = (
+        f"{names[place] if names else f'image {place}'} is {sizes[place][0]} × {sizes[place][1]}"
+        for place in (0, other)
+    )
+    return ShapeError(
+        f"images of one batch have different sizes: {first}, {second} (height × width); a batch needs one size",
+        try_="item_tfms=Resize(224)",
+    )

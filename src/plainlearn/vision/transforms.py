@@ -6,6 +6,7 @@ its image, its mask, its points and boxes. In validation, what is random takes i
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from plainlearn.vision.sampling_kernel import PadMode
 
 Rng = np.random.Generator
 Sizes = NDArray[np.int64]
+Chosen = NDArray[np.bool_]
 #: A fixed value, or a function of the number of pictures that gives one each.
 Draw = float | Callable[[int], Any] | None
 
@@ -51,36 +53,64 @@ class PadModes:
 class Geometric(Transform):
     """A transform that draws maps for pictures of given sizes."""
 
+    order: ClassVar[int] = 0
+
     @abstractmethod
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
         """Maps (N, 3, 3) for pictures of `sizes` (N, 2), and the output's size if it changes."""
 
-    #: What lies beyond the picture, where this transform can show it.
-    beyond: ClassVar[PadMode | None] = None
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        """What lies beyond the picture from here on, given what was said before."""
+        return before
 
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        return self._moved(things, rng, train=train)
+        return self._moved(things, blocks, rng, train=train)
 
     def on_batch(
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        return self._moved(batch, rng, train=train)
+        return self._moved(batch, blocks, rng, train=train)
 
-    def _moved(self, fields: tuple[Any, ...], rng: Rng, *, train: bool) -> tuple[Any, ...]:
+    def _moved(
+        self, fields: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        for field, block in zip(fields, blocks, strict=False):
+            if block.geometry != "none" and not isinstance(field, Placed):
+                raise ArgumentError(
+                    f"{self!r} would move the others and leave {block.name} behind, which is finished already",
+                    try_="geometric transforms before those that change pixels",
+                )
         frame = frame_of(fields)
         sizes = frame.sizes()
-        maps, size = self.draw(sizes, rng, train=train)
-        bad = geometry.crosses_horizon(geometry.compose(frame.maps, maps))
-        for attempt in range(_REDRAWS):
+        # A second picture of another size gets the same draws, and the maps that they mean for its size.
+        others = [isinstance(field, Placed) and field.has_frame and not np.array_equal(field.sizes(), sizes)
+                  for field in fields]  # fmt: skip
+        before = copy.deepcopy(rng) if any(others) else rng
+        drawn = self._maps_of(frame, rng, train=train)
+
+        def moved(field: Any, other: bool) -> Any:
+            if not isinstance(field, Placed):
+                return field
+            maps, size = self._maps_of(field, copy.deepcopy(before), train=train) if other else drawn
+            return field.then(maps, size, self.beyond(field.pad_mode))
+
+        return tuple(map(moved, fields, others))
+
+    def _maps_of(self, field: Placed, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        sizes = field.sizes()
+        maps, size = self.maps_for(sizes, rng, train=train)
+        if not (maps[:, 2, :2].any() or field.maps[:, 2, :2].any()):
+            return maps, size  # nothing is tilted, so there is no horizon
+        bad = geometry.crosses_horizon(geometry.compose(field.maps, maps))
+        for _ in range(_REDRAWS):
             if not bad.any():
                 break
-            again = geometry.identity() if attempt == _REDRAWS - 1 else self.draw(sizes, rng, train=train)[0]
-            maps = np.where(bad[:, None, None], again, maps)
-            bad = geometry.crosses_horizon(geometry.compose(frame.maps, maps))
-        pad = getattr(self, "pad_mode", None) or self.beyond
-        return tuple(field.then(maps, size, pad) if isinstance(field, Placed) else field for field in fields)
+            maps = np.where(bad[:, None, None], self.maps_for(sizes, rng, train=train)[0], maps)
+            bad = geometry.crosses_horizon(geometry.compose(field.maps, maps))
+        # What is never free of it is squeezed into the frame: undistorted, and everything in view.
+        return np.where(bad[:, None, None], geometry.identity(), maps), size
 
 
 @dataclass(frozen=True)
@@ -102,7 +132,10 @@ class Resize(Geometric):
                 f"method is {self.method!r}; expected 'crop', 'pad' or 'squish'", try_="method='squish'"
             )
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        return self.pad_mode if self.method == "pad" else before
+
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
         size = _checked_size(self.size)
         x, y = (
             (rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5))
@@ -134,7 +167,7 @@ class RandomResizedCrop(Geometric):
         if not 0 < self.ratio[0] <= self.ratio[1]:
             raise ArgumentError(f"ratio is {self.ratio}; expected (smallest, largest) above 0")
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
         size = _checked_size(self.size)
         if not train:
             return geometry.fit(sizes, size, "crop"), size
@@ -154,26 +187,48 @@ class RandomResizedCrop(Geometric):
         return geometry.crop(x * (1 - w), y * (1 - h), w, h), size
 
 
-@dataclass(frozen=True)
 class _Random(Geometric):
-    """A transform that acts on a share `p` of the pictures, in training only."""
+    """A transform that acts on a share `p` of the pictures, in training only; a `size` holds in validation too."""
 
     split_idx: ClassVar[int | None] = 0
 
-    def chosen(self, count: int, rng: Rng, p: float) -> NDArray[np.bool_]:
-        return rng.random(count) < p
+    # Fields of the dataclasses below, which say where each stands among their arguments.
+    p: float
+    size: int | Size | None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ArgumentError(f"p is {self.p!r}; expected a share between 0 and 1", try_="p=0.5")
+        if self.size is not None:
+            _checked_size(self.size)
+
+    @abstractmethod
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        """Maps (N, 3, 3), those of the pictures that are not `chosen` the identity."""
+
+    def acts_on(self, side: int) -> bool:
+        return super().acts_on(side) or self.size is not None
+
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        size = None if self.size is None else _checked_size(self.size)
+        if not train:
+            return geometry.identity(len(sizes)), size
+        return self._drawn_maps(sizes, rng.random(len(sizes)) < self.p, rng), size
 
 
 @dataclass(frozen=True)
 class Flip(_Random):
-    """Mirrored left to right, with probability `p`; `vertical=True` top to bottom."""
+    """Mirrored left to right, with probability `p`; `vertical=True` top to bottom.
+
+    With `size` the picture is also brought to it, squished, as by the others here.
+    """
 
     p: float = 0.5
     vertical: bool = False
+    size: int | Size | None = None
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
-        flipped = self.chosen(len(sizes), rng, self.p)
-        return (geometry.flip(False, flipped) if self.vertical else geometry.flip(flipped)), None
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        return geometry.flip(False, chosen) if self.vertical else geometry.flip(chosen)
 
 
 @dataclass(frozen=True)
@@ -181,77 +236,128 @@ class Dihedral(_Random):
     """One of the eight symmetries of the square, with probability `p`: for pictures without an up, seen from above."""
 
     p: float = 0.5
+    size: int | Size | None = None
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
-        symmetry = np.where(self.chosen(len(sizes), rng, self.p), rng.integers(0, 8, len(sizes)), 0)
-        return geometry.dihedral(symmetry), None
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        return geometry.dihedral(np.where(chosen, rng.integers(0, 8, len(sizes)), 0))
+
+
+class _Showing(_Random):
+    """One that can show what lies beyond the picture: `pad_mode`, unless a margin was put there on purpose."""
+
+    pad_mode: PadMode
+
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        return before or self.pad_mode
 
 
 @dataclass(frozen=True)
-class Rotate(_Random):
-    """Turned by up to `max_deg` degrees either way, with probability `p`, or by what `draw` says."""
+class Rotate(_Showing):
+    """Turned clockwise by up to `max_deg` degrees either way, with probability `p`, or by what `draw` says.
+
+    `draw` is a number of degrees, or a function from the number of pictures to one for each.
+    """
 
     max_deg: float = 10.0
     p: float = 0.5
+    draw: Draw = None
+    size: int | Size | None = None
     pad_mode: PadMode = "reflection"
-    draw_degrees: Draw = None
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _finite("max_deg", self.max_deg)
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
         count = len(sizes)
-        degrees = _drawn(self.draw_degrees, count, lambda: rng.uniform(-self.max_deg, self.max_deg, count))
-        degrees = np.where(self.chosen(count, rng, self.p), degrees, 0.0)
-        return geometry.rotate(degrees, sizes[:, 1] / sizes[:, 0]), None
+        degrees = _drawn(self.draw, count, lambda: self.max_deg * rng.uniform(-1, 1, count))
+        return geometry.rotate(np.where(chosen, degrees, 0.0), sizes[:, 1] / sizes[:, 0])
 
 
 @dataclass(frozen=True)
-class Zoom(_Random):
-    """Magnified by `min_zoom` to `max_zoom` at a random place, with probability `p`."""
+class Zoom(_Showing):
+    """Magnified by `min_zoom` to `max_zoom` at a random place, with probability `p`.
+
+    `draw` is a magnification, or a function from the number of pictures to one for each; `draw_x` and
+    `draw_y` likewise are the place, 0 left or top to 1, 0.5 the middle.
+    """
 
     min_zoom: float = 1.0
     max_zoom: float = 1.1
     p: float = 0.5
+    draw: Draw = None
+    draw_x: Draw = None
+    draw_y: Draw = None
+    size: int | Size | None = None
     pad_mode: PadMode = "reflection"
-    draw_scale: Draw = None
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _finite("max_zoom", self.max_zoom)
+        if not 0 < self.min_zoom <= self.max_zoom:
+            raise ArgumentError(
+                f"min_zoom is {self.min_zoom} and max_zoom {self.max_zoom}; expected 0 < min_zoom <= max_zoom"
+            )
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
         count = len(sizes)
-        scale = _drawn(self.draw_scale, count, lambda: rng.uniform(self.min_zoom, self.max_zoom, count))
-        scale = np.where(self.chosen(count, rng, self.p), scale, 1.0)
-        x, y = rng.random((2, count))
-        return geometry.zoom(scale, x, y), None
+        scale = _drawn(self.draw, count, lambda: rng.uniform(self.min_zoom, self.max_zoom, count))
+        x, y = (_drawn(each, count, lambda: rng.random(count)) for each in (self.draw_x, self.draw_y))
+        return geometry.zoom(np.where(chosen, scale, 1.0), x, y)
 
 
 @dataclass(frozen=True)
-class Warp(_Random):
-    """Tilted as if seen from another side, by up to `magnitude`, with probability `p`."""
+class Warp(_Showing):
+    """Tilted as if seen from another side, by up to `magnitude`, with probability `p`.
+
+    `draw_x` and `draw_y` are how far the corners move, in half sides, below 1 together; or functions
+    from the number of pictures to one for each.
+    """
 
     magnitude: float = 0.2
     p: float = 0.5
-    pad_mode: PadMode = "reflection"
     draw_x: Draw = None
     draw_y: Draw = None
+    size: int | Size | None = None
+    pad_mode: PadMode = "reflection"
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.magnitude < 1:
+            raise ArgumentError(
+                f"magnitude is {self.magnitude!r}; expected 0 or more, below 1", try_="Warp(0.2)"
+            )
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
         count = len(sizes)
         x, y = (
-            _drawn(each, count, lambda: rng.uniform(-self.magnitude, self.magnitude, count))
+            np.where(chosen, _drawn(each, count, lambda: self.magnitude * rng.uniform(-1, 1, count)), 0.0)
             for each in (self.draw_x, self.draw_y)
         )
-        tilted = self.chosen(count, rng, self.p)
-        x, y = np.where(tilted, x, 0.0), np.where(tilted, y, 0.0)
-        # Corners that would meet are pulled apart; a horizon that is still in view is drawn again.
-        shrink = np.minimum(1, 0.95 / np.maximum(np.abs(x) + np.abs(y), 1e-12))
-        return geometry.warp(x * shrink, y * shrink), None
+        if self.draw_x is None or self.draw_y is None:
+            # Corners that would meet are kept apart; a horizon that is still in view is drawn again.
+            shrink = np.minimum(1, 0.95 / np.maximum(np.abs(x) + np.abs(y), 1e-12))
+            x, y = x * shrink, y * shrink
+        return geometry.warp(x, y)
 
 
 @dataclass(frozen=True)
 class CropPad(Geometric):
-    """The middle `size` of the picture at its own scale, cut where it is larger, padded where it is smaller."""
+    """A part of `size` at the picture's own scale, cut where it is larger, padded where it is smaller.
+
+    In training it is at a random place, in validation in the middle.
+    """
 
     size: int | Size
     pad_mode: PadMode = "zeros"
 
-    def draw(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def __post_init__(self) -> None:
+        _checked_size(self.size)
+
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        return self.pad_mode
+
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
         height, width = _checked_size(self.size)
         h, w = height / sizes[:, 0], width / sizes[:, 1]
         x, y = rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5)
@@ -272,3 +378,8 @@ def _checked_size(size: Any) -> Size:
 def _drawn(given: Draw, count: int, otherwise: Callable[[], Any]) -> NDArray[np.float64]:
     value: Any = otherwise() if given is None else given(count) if callable(given) else given
     return np.broadcast_to(np.asarray(value, dtype=np.float64).reshape(-1), (count,))
+
+
+def _finite(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise ArgumentError(f"{name} is {value!r}; expected a finite number")

@@ -1,0 +1,94 @@
+"""Labelled files from lists and tables, and what is refused of them before anything is trained."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from plainlearn.core.errors import DataError, MissingFileError
+from plainlearn.core.paths import Path
+from plainlearn.data.label import is_missing
+
+
+class Labelled(NamedTuple):
+    """An item of a list or table: the file and its label."""
+
+    file: Path
+    label: Any
+
+
+def refuse_missing(files: Sequence[Any], source: str, what: str = "images") -> None:
+    """Raise `MissingFileError` unless all files that `source` names are there."""
+    missing = [str(file) for file in files if not os.path.exists(file)]  # noqa: PTH110 (10× as fast as Path)
+    if missing:
+        raise MissingFileError(
+            f"{len(missing)} of {len(files)} {what} that {source} names are not there; the first is {missing[0]}",
+            try_="folder= and suff= (such as '.jpg') to say where the names point",
+        )
+
+
+def refuse_loose(items: Sequence[Path], folder: Path) -> None:
+    """An image outside the class folders would get the name of the folder above as its label."""
+    name = str(folder)
+    loose = [item for item in items if os.path.dirname(item) == name]  # noqa: PTH120 (10× as fast as Path)
+    if loose:
+        raise DataError(
+            f"{len(loose)} images lie in {folder} itself, not in the folder of a class; the first is {loose[0].name}",
+            try_="a folder for each class, or ImageDataLoaders.from_name_func for labels in the names",
+        )
+
+
+def refuse_unlabelled(files: Sequence[Path], labels: Sequence[Any], source: str) -> None:
+    """Raise `DataError` for an empty label, naming its file and row; a list of several may be empty."""
+    rows = [
+        row for row, label in enumerate(labels) if not isinstance(label, (list, tuple)) and is_missing(label)
+    ]
+    if rows:
+        raise DataError(
+            f"{len(rows)} of {len(files)} images have no label in {source}; the first is {files[rows[0]]}, "
+            f"row {rows[0]} (counted from 0)",
+            try_="leaving them out, or giving them a label",
+        )
+
+
+def without_repeats(pairs: Sequence[Labelled]) -> list[Labelled]:
+    """Each image once; a repeated row would put it into training and validation at the same time."""
+    kept: dict[Path, Labelled] = {}
+    for pair in pairs:
+        before = kept.setdefault(pair.file, pair)
+        if before.label != pair.label:
+            raise DataError(
+                f"{pair.file} is listed twice, with the labels {before.label!r} and {pair.label!r}; expected one"
+            )
+    repeated = len(pairs) - len(kept)
+    if repeated:
+        warnings.warn(
+            f"{repeated} of {len(pairs)} rows repeat an image and are left out, as a random split would put it on "
+            "both sides; use df.drop_duplicates() to do so yourself, or valid_col= to keep them on one side",
+            stacklevel=3,
+        )
+    return list(kept.values())
+
+
+def refuse_leaks(pairs: Sequence[Labelled], valid: Sequence[int]) -> None:
+    """Raise `DataError` for an image that is in training and, at the indices `valid`, in validation."""
+    held_out = {pairs[index].file for index in valid}
+    chosen = set(valid)
+    leaks = [pair.file for index, pair in enumerate(pairs) if index not in chosen and pair.file in held_out]
+    if leaks:
+        raise DataError(
+            f"{len(leaks)} rows put an image into training that is in validation too; the first is {leaks[0]}",
+            try_="one side for each image",
+        )
+
+
+def file_of(item: Any) -> Any:
+    """The image of an item; new items, to be predicted, may be bare files."""
+    return item.file if isinstance(item, Labelled) else item
+
+
+def label_of(item: Any) -> Any:
+    """The label of an item."""
+    return item.label
