@@ -108,7 +108,7 @@ def test_a_share_of_nothing_is_passed_over() -> None:
     assert Combined((1.0, 0.0), (Linear(2.0, 4.0), Constant(9.0)))(0.5) == 3
 
 
-@pytest.mark.parametrize("done", [0.9999999, 1.0, 1.0000001])
+@pytest.mark.parametrize("done", [0.9999999, 1.0, 1.0000001, 1.5])
 def test_the_end_of_a_run_is_the_end_of_the_last(done: float) -> None:
     assert combined_cos(0.25, 1, 2, 3)(done) == pytest.approx(3)
 

@@ -87,6 +87,13 @@ def test_losses_and_weights_equal_those_of_a_loop_by_hand_to_the_bit(opt_func: A
     assert len(set(losses)) == len(losses), "nothing was learned, so nothing was compared"
 
 
+def test_a_model_learns_in_training_mode_whatever_mode_it_was_in(make_learner: Make) -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Linear(2, 1))
+    make_learner(model=model.eval()).fit(1)
+    assert model[1].num_batches_tracked == 3
+    assert model.training
+
+
 def test_one_batch_is_learned_by_heart(make_learner: Make, batches: Any) -> None:
     learn = make_learner(train=batches(8), valid=None)
     learn.fit(200, lr=0.2)

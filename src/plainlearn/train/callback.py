@@ -59,6 +59,7 @@ class Callback:
         """An epoch has been trained and validated; `epoch` is its row of the table."""
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         # A hook with a misspelt name would be there and never run.
         for name in vars(cls):
             if name.startswith(_LOOKS_LIKE_A_HOOK) and name not in HOOKS:

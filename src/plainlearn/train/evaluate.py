@@ -45,9 +45,10 @@ def evaluate(
     sizes: list[int] = []
     for meter in meters:
         meter.reset(device)
+    travels_alone = device.type == "cuda"
     with evaluating(model):
         for host_batch in batches:
-            batch = to_device(host_batch, device)
+            batch = to_device(host_batch, device, non_blocking=travels_alone)
             result = step(model, batch)
             losses.append(result.loss)
             sizes.append(find_batch_size(batch))

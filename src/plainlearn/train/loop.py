@@ -143,9 +143,12 @@ class Learner:
         on_gradients = overriding(self.callbacks, "on_gradients")
         on_step = overriding(self.callbacks, "on_step")
         begun_at = self.batches_done  # 0, unless a callback resumes a run in the middle of an epoch
+        travels_alone = (
+            self._device.type == "cuda"
+        )  # a copy to another kind of device may not be left unwatched
         self.model.train()
         for host_batch in self.dls.train:
-            batch = to_device(host_batch, self._device, non_blocking=True)
+            batch = to_device(host_batch, self._device, non_blocking=travels_alone)
             for callback in on_batch:
                 batch = callback.on_batch(self, batch)
             with self._autocast:

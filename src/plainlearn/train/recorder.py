@@ -41,21 +41,25 @@ class Epoch:
 
 
 class Smoothed:
-    """A running mean that forgets by 0.98 a step, unbiased from the first: the sum of .98^k · loss k steps ago,
-    over the sum of the .98^k.
+    """A running mean that forgets by 0.98 a step, unbiased from the first.
+
+    It is the sum of the losses, each times 0.98 to the number of steps since, over the sum of those factors.
 
     >>> smoothed = Smoothed()
-    >>> [round(smoothed.add(loss), 4) for loss in (1.0, 0.0)]
-    [1.0, 0.4949]
+    >>> for loss in (1.0, 0.0):
+    ...     smoothed.add(loss)
+    ...     print(round(smoothed.value, 4))
+    1.0
+    0.4949
     """
 
     def __init__(self, mean: float = 0.0, steps: int = 0) -> None:
-        self.mean, self.steps = mean, steps
+        self.mean, self.steps = mean, steps  # the mean is biased towards 0, its start
 
-    def add(self, loss: float) -> float:
+    def add(self, loss: float) -> None:
+        """Take a step's loss in."""
         self.mean += (1 - MEMORY) * (loss - self.mean)
         self.steps += 1
-        return self.value
 
     @property
     def value(self) -> float:
@@ -164,8 +168,10 @@ class Recorder(Callback):
         """
         losses = self._recorded(self.losses)
         ax = next(_axes(1)) if ax is None else ax
-        running = Smoothed()
-        smoothed = [running.add(loss) for loss in losses]
+        running, smoothed = Smoothed(), list[float]()
+        for loss in losses:
+            running.add(loss)
+            smoothed.append(running.value)
         begin = skip_start if len(smoothed) > 2 * skip_start else 0
         ax.plot(range(begin + 1, len(smoothed) + 1), smoothed[begin:], label="train")
         if with_valid and not all(math.isnan(epoch.valid_loss) for epoch in self.epochs):
