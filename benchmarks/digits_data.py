@@ -27,12 +27,17 @@ def digits_folder(given: str | Path | None = None) -> Path:
 
         return Path(untar_data(URLs.MNIST_SAMPLE, show_progress=False))
     except ModuleNotFoundError as error:
-        folder = Path(tempfile.gettempdir()) / "plainlearn-benchmark-digits"
-        print(f"digits: {error.name} is missing here; unpacking {ONBOARD.name} into {folder}")
-        if not (folder / "mnist_sample" / "valid").is_dir():
-            with tarfile.open(ONBOARD) as archive:
-                archive.extractall(folder, filter="data")
-        return folder / "mnist_sample"
+        print(f"digits: {error.name} is missing here, so {ONBOARD.name} is unpacked from the package")
+        return _unpacked(Path(tempfile.gettempdir()) / "plainlearn-benchmark-digits")
+
+
+def _unpacked(folder: Path) -> Path:
+    """The onboard archive in `folder`, whole or not at all."""
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, tarfile.open(ONBOARD) as archive:
+            archive.extractall(scratch, filter="data")
+            (Path(scratch) / "mnist_sample").rename(folder)
+    return folder
 
 
 def digits_tensors(folder: Path) -> tuple[Any, Any, Any, Any]:

@@ -4,13 +4,14 @@ One long-lived worker per library; the rounds alternate between them, so that wh
 machine does hits both. A first, unmeasured round pays for what is loaded on first use; that cost is
 measured apart, in fresh processes ("cold"). Bars and logs are off in both.
 
-    python benchmarks/digits_speed.py                     everything, some 25 minutes on two cores
+    python benchmarks/digits_speed.py                     everything, some ten minutes on two idle cores
     python benchmarks/digits_speed.py --jobs linear       one job
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,6 @@ SYSTEMS = ("plainlearn", "fastai")
 
 def main() -> None:
     options = _options()
-    import sys
-
     pythons = {"plainlearn": Path(sys.executable), "fastai": peers_python()}
     folder = digits_folder(options.data).resolve()
     report = Report(
@@ -93,7 +92,7 @@ def _compare(
     arguments: dict[str, dict[str, Any]] = {"plainlearn": {}, "fastai": {}}
     if job == "resnet":
         arguments["fastai"]["num_workers"] = fastai_workers
-    # A whole ResNet epoch is too dear to throw away; the cheaper jobs and a short look at the files warm it up.
+    # A whole ResNet epoch is too dear to throw away: there the median leaves the first round's extra out.
     if job != "resnet":
         for system in SYSTEMS:
             workers[system].ask(job, seed=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,10 @@ class Digits:
 
     def hello(self) -> dict[str, Any]:
         library = importlib.import_module(self.system)
-        torchvision = importlib.import_module("torchvision")
         return {
             "version": library.__version__,
             "torch": self.torch.__version__,
-            "torchvision": torchvision.__version__,
+            "torchvision": metadata.version("torchvision"),  # unimported: loading it may be part of a job
             "python": sys.version.split()[0],
             "threads": self.torch.get_num_threads(),
             "importing": self.importing,

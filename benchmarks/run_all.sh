@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every comparison after another, each recorded in results.md as soon as it is done. Some 40 minutes on two idle cores.
+# Every comparison after another, each recorded in results.md as soon as it is done. Some 20 minutes on two idle cores.
 #
 #   bash benchmarks/run_all.sh                            all
 #   bash benchmarks/run_all.sh import_time digits_speed   the named ones
