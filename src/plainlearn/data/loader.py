@@ -13,36 +13,28 @@ seed and the item's place in the epoch, so the number of workers changes nothing
 from __future__ import annotations
 
 import itertools
-import operator
-import threading
-import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
-from plainlearn.core.tensors import map_nest, to_device
+from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.tensors import to_device
+from plainlearn.data import loader_input as check
 from plainlearn.data.collate import collate
-from plainlearn.data.columns import columns_of
+from plainlearn.data.columns import ColumnFinder, Columns, cut
+from plainlearn.data.processes import WorkerProcesses
+from plainlearn.data.read_ahead import read_ahead
+from plainlearn.data.reading import Collate, DrawsItems, Job, Reader, Stopped, generator
 
-_MOST_ITEMS_OF_AN_ITERATOR = 10_000_000
-_BATCHES_AHEAD = 2  # per worker; enough to hide a slow file, few enough to bound memory
-
-
-@runtime_checkable
-class DrawsItems(Protocol):
-    """A dataset whose items are partly random: `draw` gets a generator of the item's own."""
-
-    def draw(self, index: int, rng: np.random.Generator) -> Any: ...
-
+__all__ = ["BatchTransform", "DataLoader", "DrawsItems"]
 
 BatchTransform = Callable[[Any, np.random.Generator], Any]
+Make = Callable[[Job, Stopped], Any]
 
 
 class DataLoader:
@@ -51,13 +43,17 @@ class DataLoader:
     `batch_size` (or `bs`, 64) items make a batch; the last may be shorter unless
     `drop_last`. `shuffle=True` draws a new order each epoch: from `seed` when given,
     else from torch's global generator, so `set_seed` before `fit` repeats it.
-    `num_workers` threads read ahead (0: the calling thread reads); with
-    `processes=True` they are processes, for datasets that hold the interpreter lock.
     `collate_fn` puts items together; `device` is where batches go; `after_batch(batch, rng)`
     changes whole batches there.
 
-    An iterator (`zip(x, y)`, a generator) is read into a list here, once. Iterables
-    without `[i]` are read anew each epoch, in their own order.
+    `num_workers` threads read ahead, so the dataset must bear to be read by several at once (0: the
+    calling thread reads). `after_batch` runs in them too, except on a GPU. With `processes=True` each
+    has a process that reads, for datasets that hold the interpreter's lock; these stay until `close`,
+    and see the dataset as it was when they started.
+
+    An iterator (`zip(x, y)`, a generator) is read into a list here, once. Iterables without `[i]`
+    are read anew each epoch, in their own order and by the calling thread. Tensors in memory, also
+    as `list(zip(x, y))`, are not read at all: batches are cut out of them.
 
     Raises `ArgumentError` for a batch size below 1, `DataError` for a dataset that is
     empty, or shorter than one batch when `drop_last`.
@@ -77,370 +73,298 @@ class DataLoader:
         drop_last: bool = False,
         seed: int | None = None,
         processes: bool = False,
-        collate_fn: Callable[[Sequence[Any]], Any] = collate,
+        collate_fn: Collate = collate,
         after_batch: BatchTransform | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.bs = _checked_batch_size(batch_size, bs)
-        self.dataset = _readable_again(dataset)
+        self.bs = check.batch_size(batch_size, bs)
+        self.dataset = check.readable_again(dataset)
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.seed = seed
+        self.seed = check.seed(seed)
         self.processes = processes
-        self.num_workers = _checked_count("num_workers", num_workers)
-        self.collate_fn = collate_fn
-        self.after_batch = after_batch
+        self.num_workers = check.num_workers(num_workers)
+        self.collate_fn = check.function("collate_fn", collate_fn)
+        self.after_batch = None if after_batch is None else check.function("after_batch", after_batch)
         self.device = None if device is None else torch.device(device)
-        self.epoch = 0
-        self._items = len(self.dataset) if _is_indexable(self.dataset) else None
-        self._columns = _Columns(self.dataset)
-        self._pool: Executor | None = None
-        self._running: _Position | None = None
-        self._resume: _Position | None = None
-        self._check_length()
+        #: How many iterations have been begun; `one_batch` is none.
+        self.epochs_begun = 0
+        self._position: _Position | None = None
+        self._to_resume: _Position | None = None
+        self._find_columns = ColumnFinder()
+        self._workers: WorkerProcesses | None = None
+        self._check_dataset()
 
-    def _check_length(self) -> None:
-        if self._items is None:
-            if self.shuffle:
-                raise ArgumentError(
-                    f"shuffle=True needs a dataset with [i] and len; {type(self.dataset).__name__} can only be read in order",
-                    try_="DataLoader(list(dataset), shuffle=True)",
-                )
-        elif self._items == 0:
+    def _check_dataset(self) -> None:
+        if not check.is_indexable(self.dataset):
+            for setting in ("shuffle", "processes"):
+                if getattr(self, setting):
+                    raise ArgumentError(
+                        f"{setting}=True needs a dataset with [i] and len; {type(self.dataset).__name__} can only be read in order",
+                        try_=f"DataLoader(list(dataset), {setting}=True)",
+                    )
+            return
+        items = len(self.dataset)
+        if items == 0:
             raise DataError("the dataset is empty; expected at least one item")
-        elif self.drop_last and self._items < self.bs:
+        if self.drop_last and items < self.bs:
             raise DataError(
-                f"the dataset has {self._items} items, fewer than one batch of {self.bs}, and drop_last=True drops it",
-                try_=f"bs={self._items}, or drop_last=False",
+                f"the dataset has {items} items, fewer than one batch of {self.bs}, and drop_last=True drops it",
+                try_=f"bs={items}, or drop_last=False",
             )
 
     # ---- what a caller asks
 
     def __len__(self) -> int:
         """The number of batches of an epoch; `TypeError` when only reading would tell."""
-        if self._items is None:
-            try:
-                items = len(self.dataset)
-            except TypeError:
-                raise TypeError(
-                    f"a loader over {type(self.dataset).__name__} has no length: it is read until it ends"
-                ) from None
-        else:
-            items = self._items
-        return items // self.bs if self.drop_last else -(-items // self.bs)
+        indexable = check.is_indexable(self.dataset)
+        what: Any = self.get_idxs() if indexable else self.dataset
+        if not isinstance(what, Sized):
+            source = "get_idxs()" if indexable else type(self.dataset).__name__
+            raise TypeError(f"the loader has no length: {source} has none, and is read until it ends")
+        return len(what) // self.bs if self.drop_last else -(-len(what) // self.bs)
 
     def __iter__(self) -> Iterator[Any]:
-        start = self._resume or _Position(self.epoch, self._draw_epoch_seed(), 0)
-        self._resume = None
-        position, outer = start.copy(), self._running
-        self._running = position
-        try:
-            for batch in self._batches(start):
-                position.batches += 1
-                self._running = position
-                yield self._finish(batch, start.epoch_seed, position.batches - 1)
-            self.epoch = start.epoch + 1
-        finally:
-            # An iterator that was begun inside another's life must not leave its own position behind.
-            self._running = outer
+        resumed, self._to_resume = self._to_resume, None
+        if resumed is not None:
+            before = resumed.batches
+            yield from self._epoch(resumed)
+            if resumed.batches > before:
+                return
+            # It had been left behind the last batch, so what remained was the next epoch.
+        start = _Position(self._draw_epoch_seed())
+        self.epochs_begun += 1
+        yield from self._epoch(start)
 
     def one_batch(self) -> Any:
-        """The first batch of an epoch, as the model would get it."""
-        for batch in self:
+        """The first batch that an iteration would give. The loader's position stays as it is."""
+        if self._to_resume is not None:
+            for batch in self._first(self._to_resume):
+                return batch
+        for batch in self._first(_Position(self._draw_epoch_seed())):
             return batch
-        raise DataError(f"the loader over {type(self.dataset).__name__} gave no batch")
+        raise self._no_batch()
 
-    def get_idxs(self) -> Iterable[int] | Tensor:
-        """The indices of an epoch, in order. Replace it to choose others; it may be endless."""
-        return torch.arange(cast(int, self._items))
+    def _first(self, start: _Position) -> list[Any]:
+        with closing(self._batches(start, num_workers=0)) as batches:
+            return list(itertools.islice(batches, 1))
+
+    def get_idxs(self) -> Iterable[int]:
+        """The indices of an epoch, in order. Replace it to choose others; they are not shuffled, and may be endless."""
+        return range(len(self.dataset))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this loader stands: plain numbers, enough to go on in another process."""
-        state = self._running or self._resume
-        if state is None or state.batches == self._batches_of_an_epoch():
-            return {"epoch": self.epoch + (state is not None), "epoch_seed": None, "batches": 0}
-        return {"epoch": state.epoch, "epoch_seed": state.epoch_seed, "batches": state.batches}
+        """Where this loader stands: plain numbers, enough to go on in another process.
+
+        That is behind the last batch handed out, also when the loop was left there by `break` or
+        an exception. A batch that is looked at with `next(iter(loader))` counts; `one_batch` does not.
+        """
+        state = {"epochs_begun": self.epochs_begun, "epoch_seed": None, "batches": 0, **self._identity()}
+        position = self._to_resume or self._position
+        if position is not None and not position.ended:
+            state |= {"epoch_seed": position.epoch_seed, "batches": position.batches}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`: the next epoch that is begun gives the batches that remained."""
-        missing = {"epoch", "epoch_seed", "batches"} - set(state)
-        if missing:
-            raise DataError(f"this is not a loader's state: it lacks {', '.join(sorted(missing))}")
-        self.epoch = int(state["epoch"])
-        self._resume = (
-            None
-            if state["epoch_seed"] is None
-            else _Position(self.epoch, int(state["epoch_seed"]), int(state["batches"]))
-        )
+        """Go on from `state`: the next iteration gives the batches that remained.
+
+        Raises `DataError` if it is no state, or, within an epoch, one of a loader that cuts other batches.
+        """
+        epochs_begun, epoch_seed, batches = check.loader_state(state, self._identity())
+        self.epochs_begun = epochs_begun
+        self._to_resume = None if epoch_seed is None else _Position(epoch_seed, batches)
+        self._position = None
 
     def close(self) -> None:
         """End the worker processes, if any. They also end with the loader."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
 
-    # ---- the order
+    # ---- an epoch
+
+    def _epoch(self, position: _Position) -> Generator[Any]:
+        outer = self._position
+        self._position = position
+        position.open = True
+        try:
+            with closing(self._batches(position, self.num_workers)) as batches:
+                for batch in batches:
+                    position.batches += 1
+                    self._position = position
+                    yield batch
+                    del batch  # or it would live on while the next is made
+            if position.batches == 0:
+                raise self._no_batch()
+            position.ended = True
+        finally:
+            position.open = False
+            # An iteration within another must not leave its own position behind.
+            if outer is not None and outer.open:
+                self._position = outer
 
     def _draw_epoch_seed(self) -> int:
         if self.seed is not None:
-            return self.seed * 1_000_003 + self.epoch  # the factor keeps the epochs of two seeds apart
+            # The factor keeps the epochs of two seeds apart.
+            return self.seed * 1_000_003 + self.epochs_begun
         if not self.shuffle and self.after_batch is None and not isinstance(self.dataset, DrawsItems):
             return 0  # nothing is random: leave the global generator alone
-        return int(torch.empty((), dtype=torch.int64).random_().item())
+        return int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
 
-    def _order(self, epoch_seed: int) -> Iterable[int] | Tensor:
-        chosen = self.get_idxs()
+    # ---- its batches
+
+    def _batches(self, start: _Position, num_workers: int) -> Generator[Any]:
+        """The batches from `start` on, ready for the model."""
+        # On the CPU a batch is finished where it is made, so that this overlaps with training; a GPU gets its
+        # work from one thread, the caller's.
+        elsewhere = self.device is not None and self.device.type != "cpu"
+        jobs, make, threads = self._work(start, num_workers, overlaps=not elsewhere)
+        seed = start.epoch_seed
+
+        def make_and_finish(job: Job, stopped: Stopped) -> Any:
+            return self._finish(make(job, stopped), job.number, seed)
+
+        nothing_to_do = self.device is None and self.after_batch is None
+        do = make if elsewhere or nothing_to_do else make_and_finish
+        made = read_ahead(jobs, do, threads) if threads else _one_by_one(jobs, do)
+        return self._finish_each(made, start.batches, seed) if elsewhere else made
+
+    def _work(self, start: _Position, num_workers: int, *, overlaps: bool) -> tuple[Iterator[Job], Make, int]:
+        """The jobs from `start` on, who makes batches of them, and how many threads that is worth."""
+        reader = Reader(self.dataset, self.collate_fn)
+        if not check.is_indexable(self.dataset):
+            return self._jobs(_read(self.dataset), start), reader.put_together, 0
+        if getattr(self.get_idxs, "__func__", None) is not DataLoader.get_idxs:
+            indices: Any = self.get_idxs()  # replaced: whoever did it says which and in what order
+        else:
+            indices = self._everything(start.epoch_seed)
+            columns = self._find_columns(self.dataset) if self.collate_fn is collate else None
+            if columns is not None:
+                threads = num_workers if overlaps and self.after_batch is not None else 0
+                return self._row_jobs(indices, columns, start), lambda job, _: cut(columns, job.rows), threads
+        indices = indices.tolist() if hasattr(indices, "tolist") else indices
+        make = self._worker_processes(reader) if self.processes and num_workers else reader
+        return self._jobs(indices, start), make, num_workers
+
+    def _everything(self, epoch_seed: int) -> range | Tensor:
+        items = len(self.dataset)
         if not self.shuffle:
-            return chosen
-        generator = torch.Generator().manual_seed(epoch_seed % 2**63)
-        if isinstance(chosen, Tensor):
-            return chosen[torch.randperm(len(chosen), generator=generator)]
-        return chosen  # replaced by the user, who said which
+            return range(items)
+        source = torch.Generator("cpu").manual_seed(epoch_seed % 2**63)
+        return torch.randperm(items, generator=source, device="cpu")
 
-    def _batches_of_an_epoch(self) -> int | None:
-        try:
-            return len(self)
-        except TypeError:
-            return None
-
-    # ---- the batches
-
-    def _batches(self, start: _Position) -> Iterator[Any]:
-        if self._items is None:
-            return self._streamed(start)
-        order = self._order(start.epoch_seed)
-        columns = self._columns.of(self.dataset)
-        if columns is not None and self.collate_fn is collate and isinstance(order, Tensor):
-            return self._indexed(columns, order, start.batches)
-        jobs = itertools.islice(
-            enumerate(_chunks(order, self.bs, self.drop_last)), start.batches, None
-        )
-        if self.num_workers == 0:
-            return (self._make(number, indices, start.epoch_seed) for number, indices in jobs)
-        return self._prefetched(jobs, start.epoch_seed)
-
-    def _indexed(self, columns: Tensor | tuple[Tensor, ...], order: Tensor, first: int) -> Iterator[Any]:
-        single = isinstance(columns, Tensor)
-        tensors = (columns,) if single else columns
-        ends = len(order) - (len(order) % self.bs if self.drop_last else 0)
-        for start in range(first * self.bs, ends, self.bs):
-            rows = order[start : start + self.bs]
-            batch = tuple(tensor.index_select(0, rows.to(tensor.device)) for tensor in tensors)
-            yield batch[0] if single else batch
-
-    def _streamed(self, start: _Position) -> Iterator[Any]:
-        items = itertools.islice(self.dataset, start.batches * self.bs, None)
-        while chunk := list(itertools.islice(items, self.bs)):
-            if len(chunk) < self.bs and self.drop_last:
+    def _jobs(self, things: Iterable[Any], start: _Position) -> Iterator[Job]:
+        """Jobs of `bs` things each: indices, or, of a stream, the items themselves."""
+        first, seed = start.batches, start.epoch_seed
+        rest = itertools.islice(things, first * self.bs, None)
+        for number in itertools.count(first):
+            rows = list(itertools.islice(rest, self.bs))
+            short = len(rows) < self.bs
+            if rows and not (short and self.drop_last):
+                yield Job(number, number * self.bs, rows, seed)
+            if short:
                 return
-            yield self.collate_fn(chunk)
+            del rows  # or the items of a stream would live on
 
-    def _make(self, number: int, indices: Sequence[int], epoch_seed: int) -> Any:
-        return _make_batch(self.dataset, self.collate_fn, number * self.bs, indices, epoch_seed, _never)
+    def _row_jobs(self, order: range | Tensor, columns: Columns, start: _Position) -> Iterator[Job]:
+        """Jobs of `bs` rows each, to be cut out of `columns`."""
+        items, bs, seed = len(order), self.bs, start.epoch_seed
+        if isinstance(order, Tensor):
+            order = order.to((columns if isinstance(columns, Tensor) else columns[0]).device)
+        end = items - items % bs if self.drop_last else items
+        for at in range(start.batches * bs, end, bs):
+            rows = order[at : at + bs] if isinstance(order, Tensor) else slice(at, min(at + bs, end))
+            yield Job(at // bs, at, rows, seed)
 
-    def _prefetched(self, jobs: Iterator[tuple[int, list[int]]], epoch_seed: int) -> Iterator[Any]:
-        stop = threading.Event()
-        pending: deque[Future[Any]] = deque()
-        pool = self._worker_pool()
-
-        def submit(number: int, indices: list[int]) -> Future[Any]:
-            if self.processes:
-                return pool.submit(_make_in_process, number * self.bs, indices, epoch_seed)
-            first = number * self.bs
-            return pool.submit(_make_batch, self.dataset, self.collate_fn, first, indices, epoch_seed, stop.is_set)
-
-        try:
-            for job in itertools.islice(jobs, self.num_workers * _BATCHES_AHEAD):
-                pending.append(submit(*job))
-            while pending:
-                batch = pending[0].result()
-                pending.popleft()
-                for job in itertools.islice(jobs, 1):
-                    pending.append(submit(*job))
-                yield map_nest(_from_process, batch) if self.processes else batch
-        except BrokenProcessPool as error:
-            self._pool = None
-            raise DataError(
-                f"a worker process died while reading {type(self.dataset).__name__} (killed, or out of memory)",
-                try_="processes=False (threads), or fewer num_workers",
-            ) from error
-        finally:
-            stop.set()  # workers look at it between items, so an interrupt does not wait for whole batches
-            for future in pending:
-                future.cancel()
-            if not self.processes:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def _worker_pool(self) -> Executor:
-        if not self.processes:
-            return ThreadPoolExecutor(self.num_workers, thread_name_prefix="plainlearn-loader")
-        if self._pool is None:
-            # Processes cost seconds to start (each imports torch), so they stay between epochs. They are
-            # not forked: a fork copies the locks of torch's threads in whatever state they are.
-            import multiprocessing
-
-            method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-            self._pool = ProcessPoolExecutor(
-                self.num_workers,
-                mp_context=multiprocessing.get_context(method),
-                initializer=_start_process,
-                initargs=(self.dataset, self.collate_fn),
-            )
-            weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
-        return self._pool
-
-    def _finish(self, batch: Any, epoch_seed: int, number: int) -> Any:
+    def _finish(self, batch: Any, number: int, epoch_seed: int) -> Any:
         if self.device is not None:
             batch = to_device(batch, self.device)
-        if self.after_batch is not None:
-            batch = self.after_batch(batch, np.random.default_rng([1, epoch_seed % 2**63, number]))
-        return batch
+        if self.after_batch is None:
+            return batch
+        try:
+            return self.after_batch(batch, generator(1, epoch_seed, number))
+        except Exception as error:
+            error.add_note(f"in after_batch, on batch {number} of the epoch")
+            raise
+
+    def _finish_each(self, made: Generator[Any], first: int, epoch_seed: int) -> Generator[Any]:
+        device = cast(torch.device, self.device).type
+        number = first
+        with closing(made):
+            for batch in made:
+                with _without_autocast(device):
+                    finished = self._finish(batch, number, epoch_seed)
+                del batch
+                yield finished
+                del finished
+                number += 1
+
+    def _worker_processes(self, reader: Reader) -> WorkerProcesses:
+        workers = self._workers
+        if workers is None or not workers.serve(reader, self.num_workers):
+            self.close()
+            self._workers = workers = WorkerProcesses(reader, self.num_workers)
+        return workers
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a place within an epoch to mean the same batches."""
+        items = len(self.dataset) if check.is_indexable(self.dataset) else None
+        return {"bs": self.bs, "items": items, "shuffle": bool(self.shuffle)}
 
     def __repr__(self) -> str:
         kind = type(self.dataset).__name__
-        items = "a stream" if self._items is None else f"{self._items} items"
-        return f"DataLoader({kind} of {items}, bs={self.bs}, shuffle={self.shuffle}, drop_last={self.drop_last})"
+        what = (
+            f"{kind} of {len(self.dataset)} items" if check.is_indexable(self.dataset) else f"stream {kind}"
+        )
+        return f"DataLoader({what}, bs={self.bs}, shuffle={self.shuffle}, drop_last={self.drop_last})"
+
+    def _no_batch(self) -> DataError:
+        return DataError(
+            f"an epoch over {type(self.dataset).__name__} had no batch; expected at least one",
+            try_="drop_last=False, more items, or, for a stream, an __iter__ that starts anew each time",
+        )
 
 
+@dataclass(slots=True)
 class _Position:
-    """A place in an epoch: which epoch, the seed of its order, how many batches were handed out."""
+    """A place in an epoch: the seed of what is random in it, how many batches were handed out."""
 
-    __slots__ = ("batches", "epoch", "epoch_seed")
-
-    def __init__(self, epoch: int, epoch_seed: int, batches: int) -> None:
-        self.epoch, self.epoch_seed, self.batches = epoch, epoch_seed, batches
-
-    def copy(self) -> _Position:
-        return _Position(self.epoch, self.epoch_seed, self.batches)
+    epoch_seed: int
+    batches: int = 0
+    open: bool = False
+    ended: bool = False
 
 
-class _Columns:
-    """Remembers the tensors behind a dataset while its items remain the same objects."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.tensors = columns_of(dataset)
-        self.seen = list(dataset) if self.tensors is not None and isinstance(dataset, list) else None
-
-    def of(self, dataset: Any) -> Tensor | tuple[Tensor, ...] | None:
-        if self.seen is not None and not (
-            len(self.seen) == len(dataset) and all(map(operator.is_, self.seen, dataset))
-        ):
-            self.__init__(dataset)
-        return self.tensors
+def _one_by_one(jobs: Iterator[Job], do: Make) -> Generator[Any]:
+    for job in jobs:
+        with _without_autocast("cpu"):
+            batch = do(job, _never)
+        del job
+        yield batch
+        del batch
 
 
-# ---- reading, in whatever thread or process
-
-
-def _make_batch(
-    dataset: Any,
-    collate_fn: Callable[[Sequence[Any]], Any],
-    first: int,
-    indices: Sequence[int],
-    epoch_seed: int,
-    stopped: Callable[[], bool],
-) -> Any:
-    random = isinstance(dataset, DrawsItems)
-    items: list[Any] = []
-    for place, index in enumerate(indices, first):
-        if stopped():
-            return None
-        try:
-            if random:
-                rng = np.random.default_rng([0, epoch_seed % 2**63, place])
-                items.append(dataset.draw(index, rng))
-            else:
-                items.append(dataset[index])
-        except Exception as error:
-            error.add_note(f"while reading item {index} of {type(dataset).__name__}")
-            raise
+def _read(stream: Iterable[Any]) -> Iterator[Any]:
+    """The items of a stream; its errors get a note of where it was."""
+    number = 0
     try:
-        return collate_fn(items)
+        for item in stream:
+            yield item
+            number += 1
     except Exception as error:
-        error.add_note(f"while putting together the items {_listed(indices)} of {type(dataset).__name__}")
+        error.add_note(f"while reading item {number} of {type(stream).__name__}")
         raise
 
 
-_process_data: tuple[Any, Callable[[Sequence[Any]], Any]] | None = None
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Evaluation under autocast asks for batches; they must be those that other threads would have made."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return _NOTHING
 
 
-def _start_process(dataset: Any, collate_fn: Callable[[Sequence[Any]], Any]) -> None:
-    global _process_data
-    torch.set_num_threads(1)  # the processes share the cores already
-    _process_data = (dataset, collate_fn)
-
-
-def _make_in_process(first: int, indices: Sequence[int], epoch_seed: int) -> Any:
-    assert _process_data is not None
-    batch = _make_batch(*_process_data, first, indices, epoch_seed, _never)
-    # Arrays travel by value; a tensor would travel as a handle that dies with its process.
-    return map_nest(lambda value: _Sent(value.numpy()) if isinstance(value, Tensor) else value, batch)
-
-
-class _Sent:
-    """A tensor on its way from a worker process."""
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array
-
-
-def _from_process(value: Any) -> Any:
-    return torch.from_numpy(value.array) if isinstance(value, _Sent) else value
+_NOTHING = nullcontext()
 
 
 def _never() -> bool:
     return False
-
-
-def _chunks(order: Iterable[int] | Tensor, size: int, drop_last: bool) -> Iterator[list[int]]:
-    indices: Iterator[int] = iter(order.tolist() if isinstance(order, Tensor) else order)
-    while chunk := list(itertools.islice(indices, size)):
-        if len(chunk) == size or not drop_last:
-            yield chunk
-
-
-def _listed(indices: Sequence[int]) -> str:
-    shown = ", ".join(map(str, indices[:8]))
-    return f"{shown}, …" if len(indices) > 8 else shown
-
-
-# ---- what comes in
-
-
-def _is_indexable(dataset: Any) -> bool:
-    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-
-
-def _readable_again(dataset: Any) -> Any:
-    if _is_indexable(dataset):
-        return dataset
-    if not isinstance(dataset, Iterable):
-        raise ArgumentTypeError(
-            f"the dataset is {dataset!r}; expected something with [i] and len, or something to iterate over"
-        )
-    if iter(cast(Iterable[Any], dataset)) is not dataset:
-        return cast(Any, dataset)
-    items = list(itertools.islice(cast(Iterator[Any], dataset), _MOST_ITEMS_OF_AN_ITERATOR + 1))
-    if len(items) > _MOST_ITEMS_OF_AN_ITERATOR:
-        raise DataError(
-            f"the iterator gave more than {_MOST_ITEMS_OF_AN_ITERATOR:,} items; it can be read only once, so it is kept in memory",
-            try_="an object whose __iter__ starts again, such as a torch IterableDataset",
-        )
-    return items
-
-
-def _checked_batch_size(batch_size: int | None, bs: int | None) -> int:
-    if batch_size is not None and bs is not None and batch_size != bs:
-        raise ArgumentError(f"batch_size={batch_size} and bs={bs} are two names of one thing; give one")
-    size = 64 if batch_size is None and bs is None else (batch_size if bs is None else bs)
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
-        raise ArgumentTypeError(f"bs is {size!r}; expected a whole number of 1 or more", try_="bs=64")
-    if size < 1:
-        raise ArgumentError(f"bs is {size}; expected 1 or more", try_="bs=64")
-    return int(size)
-
-
-def _checked_count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ArgumentError(f"{name} is {value!r}; expected a whole number of 0 or more")
-    return int(value)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.data.columns import TensorRows
 from plainlearn.data.loader import DataLoader
 
@@ -36,12 +39,17 @@ class DataLoaders:
         device: torch.device | str | None = None,
     ) -> None:
         if not loaders:
-            raise ArgumentError("DataLoaders got no loader; expected training and validation batches",
-                                try_="DataLoaders(dl, valid_dl)")
+            raise ArgumentError(
+                "DataLoaders got no loader; expected training and validation batches",
+                try_="DataLoaders(dl, valid_dl)",
+            )
         for position, loader in enumerate(loaders):
-            if not isinstance(loader, Iterable):
+            # The last would be iterated over row by row, or key by key, each taken for a batch.
+            if not isinstance(loader, Iterable) or isinstance(
+                loader, str | bytes | Mapping | Tensor | np.ndarray
+            ):
                 raise ArgumentTypeError(
-                    f"loader {position} is {loader!r}; expected an iterable of batches",
+                    f"loader {position} is {describe(loader)}; expected an iterable of batches",
                     try_="DataLoader(dataset, bs=64)",
                 )
         self.loaders = list(loaders)
@@ -65,23 +73,30 @@ class DataLoaders:
 
     @property
     def train_ds(self) -> Any:
-        return self.train.dataset
+        """What the training loader reads from."""
+        return _dataset_of("training", self.train)
 
     @property
     def valid_ds(self) -> Any:
-        return self.valid.dataset
+        """What the validation loader reads from."""
+        return _dataset_of("validation", self.valid)
 
     def one_batch(self) -> Any:
-        """The first training batch, as the model would get it. Raises `ValueError` if there is none."""
+        """The first training batch, as the loader gives it. Raises `ValueError` if there is none."""
+        if isinstance(self.train, DataLoader):
+            return self.train.one_batch()  # which leaves the loader's position as it is
         for batch in self.train:
             return batch
-        raise ArgumentError("the training loader gave no batch; expected at least one")
+        raise DataError(
+            "the training loader gave no batch; expected at least one",
+            try_="a list of batches, or a DataLoader: an iterator can be read only once",
+        )
 
     @classmethod
     def from_tensors(
         cls,
-        train: tuple[torch.Tensor, ...],
-        valid: tuple[torch.Tensor, ...],
+        train: tuple[Tensor, ...],
+        valid: tuple[Tensor, ...],
         *,
         bs: int = 64,
         shuffle: bool = True,
@@ -93,14 +108,29 @@ class DataLoaders:
         With `device`, the tensors are moved there once and batches are cut there.
         Raises `DataError` when tensors of one part have different numbers of rows.
         """
-        def rows(tensors: tuple[torch.Tensor, ...]) -> TensorRows:
-            return TensorRows(*(tensor.to(device) for tensor in tensors))
-
         return cls(
-            DataLoader(rows(train), bs=bs, shuffle=shuffle, seed=seed),
-            DataLoader(rows(valid), bs=bs),
+            DataLoader(_rows("train", train, device), bs=bs, shuffle=shuffle, seed=seed),
+            DataLoader(_rows("valid", valid, device), bs=bs),
             device=device,
         )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.loaders))})"
+
+
+def _rows(part: str, tensors: Any, device: torch.device | str | None) -> TensorRows:
+    # A tensor alone would do as a tuple of its rows, each taken for a column.
+    if not isinstance(tensors, tuple | list):
+        raise ArgumentTypeError(
+            f"{part} is {describe(tensors)}; expected a tuple of tensors",
+            try_="DataLoaders.from_tensors((x, y), (valid_x, valid_y))",
+        )
+    rows = TensorRows(*cast("tuple[Tensor, ...]", tensors))
+    return TensorRows(*(column.to(device) for column in rows.columns))
+
+
+def _dataset_of(which: str, loader: Any) -> Any:
+    if not hasattr(loader, "dataset"):
+        found = "there is none" if loader is None else f"they are a {type(loader).__name__}"
+        raise AttributeError(f"the {which} batches have no dataset: {found}")
+    return loader.dataset
