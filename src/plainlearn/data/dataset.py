@@ -251,7 +251,9 @@ def shown(item: Any) -> str:
     """An item in a sentence: a path as it is, a table's row on one line."""
     if isinstance(item, os.PathLike):
         return str(cast("os.PathLike[str]", item))
-    return str(dict(item)) if hasattr(item, "iloc") else repr(item)
+    if hasattr(item, "iloc"):
+        return f"row {item.name} ({', '.join(f'{column}={value}' for column, value in item.items())})"
+    return repr(item)
 
 
 @contextmanager

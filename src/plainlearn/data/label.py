@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,8 @@ def is_missing(value: Any) -> bool:
     """Whether this is no label at all: None, nan, or text without a letter."""
     if isinstance(value, str):
         return not value.strip()
-    # Of all scalars nan alone differs from itself; arrays and lists would compare element by element.
-    return value is None or (
-        not isinstance(value, Sequence) and not hasattr(value, "__len__") and value != value
-    )
+    if value is None or hasattr(value, "__len__"):
+        return value is None
+    # Of all scalars only nan differs from itself, and pandas' NA does not even say.
+    differs: Any = value != value
+    return bool(differs) if isinstance(differs, bool) else not hasattr(differs, "dtype") or bool(differs)
