@@ -84,23 +84,20 @@ class Learner:
     ) -> None:
         self._dls = setup.checked_loaders(dls)
         self.model = setup.checked_model(model)
-        self._device = default_device(device or getattr(dls, "device", None))
-        self._loss_func: Callable[..., Tensor] | None = loss_func or getattr(dls, "loss_func", None)
-        if step is None or self._loss_func is not None:
-            self._loss_func = setup.checked_loss(self._loss_func)
-        self.step: Step = step or self._supervised()
+        self._device = default_device(getattr(dls, "device", None) if device is None else device)
+        implied = getattr(dls, "loss_func", None) if loss_func is None else loss_func
+        # Only a step of the user's own can do without a loss.
+        no_loss = step is not None and implied is None
+        self._loss_func: Callable[..., Tensor] | None = None if no_loss else setup.checked_loss(implied)
+        self.step: Step = self._supervised() if step is None else step
         self.opt_func, self.splitter, self.lr, self.wd = opt_func, splitter, lr, wd
         self.metrics = metrics
         self.path = Path(path if path is not None else getattr(dls, "path", "."))
         self.model_dir = Path(model_dir)
         self._autocast: AbstractContextManager[Any] = nullcontext()
         self.recorder, self.progress = Recorder(), ProgressTable()
-        self.callbacks: list[Callback] = [
-            FiniteLoss(),
-            self.recorder,
-            self.progress,
-            *setup.as_callbacks(cbs),
-        ]
+        self.callbacks: list[Callback] = [FiniteLoss(), self.recorder, self.progress]
+        self.callbacks += setup.as_callbacks(cbs)
         self._optimizer: Any = None
         self._made_of: Any = None
         self._rehearsed: tuple[Any, ...] = ()
@@ -143,9 +140,8 @@ class Learner:
         on_gradients = overriding(self.callbacks, "on_gradients")
         on_step = overriding(self.callbacks, "on_step")
         begun_at = self.batches_done  # 0, unless a callback resumes a run in the middle of an epoch
-        travels_alone = (
-            self._device.type == "cuda"
-        )  # a copy to another kind of device may not be left unwatched
+        # A batch travels to a GPU while the program goes on; to other kinds of device it has to be waited for.
+        travels_alone = self._device.type == "cuda"
         self.model.train()
         for host_batch in self.dls.train:
             batch = to_device(host_batch, self._device, non_blocking=travels_alone)
