@@ -234,6 +234,8 @@ def find_batch_size(batch: Any) -> int:
     >>> find_batch_size((torch.zeros(4, 3), torch.zeros(4))), find_batch_size(("a", "b", "c"))
     (4, 3)
     """
+    if type(batch) is tuple and batch and isinstance(batch[0], Tensor) and batch[0].ndim:
+        return len(batch[0])  # the usual batch, at every step of a validation
     for leaf in _leaves(batch):
         if isinstance(leaf, Tensor | np.ndarray) and cast("Tensor", leaf).ndim:
             return len(cast("Tensor", leaf))
