@@ -11,9 +11,10 @@ What is computed is written in `sampling_kernel.py`; three backends compute it, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,8 @@ def sample_images(
     _check_choice("mode", mode, (*KERNELS, "nearest"))
     _check_choice("pad_mode", pad_mode, tuple(PAD_CODES))
     _check_size(size)
+    if threads is not None and threads < 1:
+        raise ArgumentError(f"threads is {threads}; expected 1 or more, or None", try_="threads=1")
     pixel_maps = _pixel_maps(pictures, maps, size)
     if curves is not None:
         if curves.shape not in ((count, channels, 257), (1, channels, 257)):
@@ -85,6 +88,10 @@ def sample_images(
     with torch.no_grad():
         if chosen == "numba":
             _sample_numba(pictures, pixel_maps, out, mode, pad_mode, curves, threads)
+        elif chosen == "triton" and mode in KERNELS:
+            from plainlearn.vision import sampling_triton
+
+            sampling_triton.sample_pictures(pictures, pixel_maps, out, KERNELS[mode], pad_mode, curves)
         else:
             _sample_torch(pictures, pixel_maps, out, mode, pad_mode, curves)
     return out
@@ -96,6 +103,7 @@ def sample_labels(
     size: tuple[int, int],
     *,
     pad_mode: PadMode = "reflection",
+    backend: Backend = "auto",
 ) -> Tensor:
     """Read masks through maps, each output pixel the label of the nearest one: (N, H, W) to (N, h, w).
 
@@ -106,23 +114,31 @@ def sample_labels(
     >>> sample_labels(torch.tensor([[[7, 2**40]]]), flip(), (1, 2)).tolist()
     [[[1099511627776, 7]]]
     """
-    pictures = [torch.as_tensor(mask) for mask in masks]
+    pictures = [_tensor(mask) for mask in masks]
     if not pictures:
         raise ShapeError("there are no masks to sample; expected at least one")
+    first = pictures[0]
     for i, mask in enumerate(pictures):
         if mask.ndim != 2 or 0 in mask.shape or mask.is_floating_point() or mask.is_complex():
             raise ShapeError(
                 f"mask {i} is {mask.dtype} {tuple(mask.shape)}; expected integers of shape (H, W)"
             )
+        if mask.dtype != first.dtype or mask.device != first.device:
+            raise ShapeError(
+                f"mask {i} is {mask.dtype} on {mask.device}, mask 0 {first.dtype} on {first.device}; expected all alike"
+            )
     _check_choice("pad_mode", pad_mode, tuple(PAD_CODES))
     _check_size(size)
     pixel_maps = _pixel_maps(pictures, maps, size)
-    with torch.no_grad():
-        read = [
-            sampling_torch.sample_labels_batch(mask[None], pixel_maps[i : i + 1], size, pad_mode)
-            for i, mask in enumerate(pictures)
-        ]
-    return torch.cat(read)
+    out = torch.empty((len(pictures), *size), dtype=first.dtype, device=first.device)
+    if _choose(backend, first.device) == "numba":
+        from plainlearn.vision.sampling_numba import sample_masks
+
+        sample_masks([mask.numpy() for mask in pictures], pixel_maps, out.numpy(), pad_mode)
+        return out
+    for i, mask in enumerate(pictures):
+        out[i] = sampling_torch.sample_labels_batch(mask[None], pixel_maps[i : i + 1], size, pad_mode)[0]
+    return out
 
 
 def level_curves(count: int = 1, channels: int = 3) -> Tensor:
@@ -182,7 +198,7 @@ def _sample_torch(
 def _pictures(images: Tensor | Sequence[Picture], layout: Layout) -> list[Tensor]:
     """Views (H, W, C) of every picture."""
     _check_choice("layout", layout, ("hwc", "chw"))
-    pictures = [torch.as_tensor(image) for image in images]
+    pictures = [_tensor(image) for image in images]
     if not pictures:
         raise ShapeError("there are no images to sample; expected at least one")
     for i, picture in enumerate(pictures):
@@ -205,6 +221,13 @@ def _pictures(images: Tensor | Sequence[Picture], layout: Layout) -> list[Tensor
     return pictures
 
 
+def _tensor(image: Tensor | npt.NDArray[Any]) -> Tensor:
+    """Without a copy, unless the array is one that torch refuses: read-only, as Pillow's are, or turned round."""
+    return (
+        image if isinstance(image, Tensor) else torch.from_numpy(np.require(image, requirements=["C", "W"]))
+    )
+
+
 def _pixel_maps(pictures: list[Tensor], maps: Maps, size: tuple[int, int]) -> Maps:
     check_maps(maps)
     if len(maps) not in (1, len(pictures)):
@@ -216,10 +239,12 @@ def _pixel_maps(pictures: list[Tensor], maps: Maps, size: tuple[int, int]) -> Ma
 def _choose(backend: Backend, device: torch.device) -> Literal["numba", "triton", "torch"]:
     """The backend to use, which must be there and work on the device if it was named."""
     _check_choice("backend", backend, ("auto", "numba", "triton", "torch"))
-    home = {"cpu": "numba", "cuda": "triton"}.get(device.type, "torch")
+    homes: dict[str, Literal["numba", "triton"]] = {"cpu": "numba", "cuda": "triton"}
+    home = homes.get(device.type)
     if backend == "auto":
-        return "numba" if home == "numba" and find_spec("numba") else "torch"
-    if backend != "torch" and backend != home:
+        return home if home and find_spec(home) else "torch"
+    interpreted = backend == "triton" and os.environ.get("TRITON_INTERPRET") == "1"
+    if backend not in ("torch", home) and not interpreted:
         raise ArgumentError(f"backend {backend} cannot sample images on {device}", try_="backend='auto'")
     if backend != "torch" and find_spec(backend) is None:
         raise MissingExtraError(backend, needed_for=f"backend={backend!r}", extra=backend)

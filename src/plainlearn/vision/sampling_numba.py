@@ -24,7 +24,7 @@ import numpy.typing as npt
 from numba import njit
 
 from plainlearn.vision import sampling_lanes
-from plainlearn.vision.sampling_kernel import FAR, HORIZON, PAD_CODES, RAMP, TERMS, Kernel, PadMode
+from plainlearn.vision.sampling_kernel import FAR, HORIZON, NEAREST, PAD_CODES, RAMP, TERMS, Kernel, PadMode
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -85,6 +85,19 @@ def sample_pictures(
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, tasks):
             pass
+
+
+def sample_masks(
+    masks: list[npt.NDArray[Any]],
+    pixel_maps: npt.NDArray[np.float64],
+    out: npt.NDArray[Any],
+    pad_mode: PadMode,
+) -> None:
+    """Fill `out` (N, h, w) with the labels of the nearest pixels of masks (H, W) of its dtype."""
+    # Labels are copied, never read, so unsigned integers of the same width do: four compilations at most.
+    bits = np.dtype(f"u{out.itemsize}")
+    for mask, pixel_map, labels in zip(masks, pixel_maps, out, strict=True):
+        _labels(np.ascontiguousarray(mask).view(bits), pixel_map, labels.view(bits), PAD_CODES[pad_mode])
 
 
 @njit(inline="always", error_model="numpy")
@@ -308,20 +321,43 @@ def _sample(picture, m, out, start, stop, numbers, triangle, pad, with_table, ta
                         out[channel, i, j + k] = last[k]
 
 
+@njit(inline="always", error_model="numpy")
+def _nearest_pixel(m, i, j, height, width, pad):
+    """The row and column that output pixel (i, j) falls into; −1 where zeros lie."""
+    depth = m[2, 0] * j + m[2, 1] * i + m[2, 2]
+    if abs(depth) < HORIZON:
+        depth = HORIZON
+    x = min(max((m[0, 0] * j + m[0, 1] * i + m[0, 2]) / depth, -FAR * width), FAR * width)
+    y = min(max((m[1, 0] * j + m[1, 1] * i + m[1, 2]) / depth, -FAR * height), FAR * height)
+    column, row = math.floor(x + NEAREST), math.floor(y + NEAREST)
+    if not 0 <= column < width:
+        column = _resolve(column, width, pad)
+    if not 0 <= row < height:
+        row = _resolve(row, height, pad)
+    return row, column
+
+
 @_compiled
 def _nearest(picture, m, out, start, stop, pad):
     height, width, channels = picture.shape
     for i in range(start, stop):
         for j in range(out.shape[2]):
-            depth = m[2, 0] * j + m[2, 1] * i + m[2, 2]
-            if abs(depth) < HORIZON:
-                depth = HORIZON
-            x = min(max((m[0, 0] * j + m[0, 1] * i + m[0, 2]) / depth, -FAR * width), FAR * width)
-            y = min(max((m[1, 0] * j + m[1, 1] * i + m[1, 2]) / depth, -FAR * height), FAR * height)
-            column = _resolve(math.floor(x + (0.5 + 1e-6)), width, pad)
-            row = _resolve(math.floor(y + (0.5 + 1e-6)), height, pad)
+            row, column = _nearest_pixel(m, i, j, height, width, pad)
             for channel in range(channels):
                 out[channel, i, j] = picture[row, column, channel] if row >= 0 and column >= 0 else 0
+
+
+@_compiled
+def _labels(mask, m, out, pad):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            row, column = _nearest_pixel(m, i, j, mask.shape[0], mask.shape[1], pad)
+            if (
+                row >= 0 and column >= 0
+            ):  # no `else 0` in one expression: uint64 and int64 would meet in float64
+                out[i, j] = mask[row, column]
+            else:
+                out[i, j] = 0
 
 
 @_compiled

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plainlearn.vision.geometry import Maps
-from plainlearn.vision.sampling_kernel import FAR, HORIZON, RAMP, Kernel, PadMode
+from plainlearn.vision.sampling_kernel import FAR, HORIZON, NEAREST, RAMP, Kernel, PadMode
 
 
 def sample_batch(
@@ -25,14 +25,14 @@ def sample_batch(
     flat = images.reshape(-1, channels).float()
     x, y, footprint_x, footprint_y = _coordinates(pixel_maps, out, height, width)
     if kernel is None:
-        certain = torch.ones((), device=out.device)
+        certain = torch.ones((), dtype=torch.float32, device=out.device)
         taps_x, taps_y = [(nearest(x), certain)], [(nearest(y), certain)]
     else:
         taps_x = _taps(x, footprint_x, kernel, width)
         taps_y = _taps(y, footprint_y, kernel, height)
     columns = [(*_resolve(column, width, pad_mode), weight) for column, weight in taps_x]
     picture = torch.arange(n, device=out.device)[:, None, None] * (height * width)
-    total = torch.zeros((*x.shape, channels), device=out.device)
+    total = torch.zeros((*x.shape, channels), dtype=torch.float32, device=out.device)
     for row, row_weight in taps_y:
         line, row_inside = _resolve(row, height, pad_mode)
         line = line * width + picture
@@ -71,8 +71,8 @@ def sample_labels_batch(masks: Tensor, pixel_maps: Maps, size: tuple[int, int], 
 
 
 def nearest(position: Tensor) -> Tensor:
-    """The pixel whose square holds a position; one on an edge, to the last bit or two, goes to the right."""
-    return torch.floor(position + (0.5 + 1e-6)).long()
+    """The pixel whose square holds a position."""
+    return torch.floor(position + NEAREST).long()
 
 
 def _coordinates(
