@@ -80,7 +80,10 @@ def test_a_source_without_items_is_refused_by_name(nothing: Any) -> None:
 
 def test_a_path_without_get_items_is_no_item() -> None:
     for source in ("pets", Path("pets")):
-        with pytest.raises(DataError, match=r"the source is 'pets', and there is no get_items .*\n  Try get_items=get_image_files"):  # fmt: skip
+        with pytest.raises(
+            DataError,
+            match=r"the source is 'pets', and there is no get_items .*\n  Try get_items=get_image_files",
+        ):
             DataBlock().datasets(source)
 
 

@@ -70,8 +70,17 @@ def test_add_na_gives_number_0_to_what_is_unknown() -> None:
     assert list(block.labels_of("x")) == ["#na#"]
 
 
-@pytest.mark.parametrize("value, said", [(None, "label is None"), (np.nan, "label is nan"), ("", "label is ''"),
-                                         (pd.NA, "label is <NA>"), (["a"], "expected one label"), (np.zeros(2), "expected one label")])  # fmt: skip
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        (None, "label is None"),
+        (np.nan, "label is nan"),
+        ("", "label is ''"),
+        (pd.NA, "label is <NA>"),
+        (["a"], "expected one label"),
+        (np.zeros(2), "expected one label"),
+    ],
+)
 def test_what_is_no_label_is_refused_before_and_after_learning(value: object, said: str) -> None:
     assert said in CategoryBlock().check(value)
     assert said in CategoryBlock(["a", "b"]).check(value)
@@ -115,7 +124,15 @@ def test_encoded_columns_are_zeros_and_ones_of_a_known_vocabulary() -> None:
         MultiCategoryBlock(encoded=True)
 
 
-@pytest.mark.parametrize("value, said", [("x", "not a number"), (None, "not finite"), (np.inf, "not finite"), ([1, 2], "has 2 numbers; expected 1")])  # fmt: skip
+@pytest.mark.parametrize(
+    "value, said",
+    [
+        ("x", "not a number"),
+        (None, "not finite"),
+        (np.inf, "not finite"),
+        ([1, 2], "has 2 numbers; expected 1"),
+    ],
+)
 def test_a_target_that_is_no_finite_number_is_refused(value: object, said: str) -> None:
     assert said in RegressionBlock(1).check(value)
     with pytest.raises(DataError, match=said):

@@ -15,7 +15,9 @@ from plainlearn.data.dataset import BlockDataset, Datasets, DrawnDataset, block_
 from plainlearn.data.transform import Function
 
 
-def datasets(items: Any, *blocks: Block, splits: Any = ([0, 1, 2], [3]), getters: Any = None, n_inp: int = 1) -> Datasets:  # fmt: skip
+def datasets(
+    items: Any, *blocks: Block, splits: Any = ([0, 1, 2], [3]), getters: Any = None, n_inp: int = 1
+) -> Datasets:
     getters = getters or [lambda item: item[0], lambda item: item[1]]
     return Datasets.from_items(items, blocks, getters, splits, n_inp=n_inp)
 

@@ -57,8 +57,21 @@ def test_an_empty_cell_holds_no_labels_and_not_the_label_nan() -> None:
     assert split_labels("a ; b;", ";") == ["a", "b"]
 
 
-@pytest.mark.parametrize("value, missing", [(None, True), (np.nan, True), ("", True), (" ", True), (pd.NA, True),
-                                            (0, False), ("NA", False), (False, False), ([], False), (np.zeros(2), False)])  # fmt: skip
+@pytest.mark.parametrize(
+    "value, missing",
+    [
+        (None, True),
+        (np.nan, True),
+        ("", True),
+        (" ", True),
+        (pd.NA, True),
+        (0, False),
+        ("NA", False),
+        (False, False),
+        ([], False),
+        (np.zeros(2), False),
+    ],
+)
 def test_missing_is_none_nan_and_blank_only(value: object, missing: bool) -> None:
     assert is_missing(value) is missing
 

@@ -55,5 +55,5 @@ def test_a_function_must_give_as_many_fields_as_it_got() -> None:
     swap = Function(lambda fields: [fields[1], fields[0]])
     assert swap.on_items((1, 2), blocks, rng, train=True) == (2, 1)
     for wrong in (lambda fields: fields[0], lambda fields: fields[:1], lambda fields: None):
-        with pytest.raises(ArgumentTypeError, match="got 2 fields and gave .* expected a tuple of as many"):
+        with pytest.raises(ArgumentTypeError, match=r"got 2 fields and gave .* expected a tuple of as many"):
             Function(wrong).on_batch((1, 2), blocks, rng, train=True)

@@ -68,7 +68,13 @@ def test_the_order_is_geometry_light_pixels_normalisation() -> None:
 
 def test_the_course_s_pipeline_turns_zooms_and_tilts_a_batch_once() -> None:
     images = torch.rand(2, 3, 30, 20)
-    tfms = setup_aug_tfms([Rotate(draw=30, p=1, size=24), Zoom(draw=1.2, p=1.0, size=24), Warp(draw_x=0, draw_y=0.2, p=1.0, size=24)])  # fmt: skip
+    tfms = setup_aug_tfms(
+        [
+            Rotate(draw=30, p=1, size=24),
+            Zoom(draw=1.2, p=1.0, size=24),
+            Warp(draw_x=0, draw_y=0.2, p=1.0, size=24),
+        ]
+    )
     once = Pipeline(tfms)(images, seed=1)
     assert once.shape == (2, 3, 24, 24) and torch.equal(once, Pipeline(tfms)(images, seed=1))
     normalize = Pipeline([Normalize((0.5,), (0.25,))])

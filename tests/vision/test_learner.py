@@ -72,7 +72,9 @@ def test_what_cannot_be_is_refused(folder: Path) -> None:
         ArgumentError, match=r"DataLoaders do not say how many classes there are\n  Try n_out=2"
     ):
         vision_learner(DataLoaders([1], [1]), small, pretrained=False)  # type: ignore[arg-type]
-    learn = vision_learner(ImageDataLoaders.from_folder(folder, bs=63, drop_last=False, num_workers=0), small, pretrained=False)  # fmt: skip
+    learn = vision_learner(
+        ImageDataLoaders.from_folder(folder, bs=63, drop_last=False, num_workers=0), small, pretrained=False
+    )
     with (
         learn.no_bar(),
         learn.no_logging(),

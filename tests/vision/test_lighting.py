@@ -45,7 +45,9 @@ def test_contrast_multiplies_logits_by_what_was_drawn() -> None:
     assert torch.allclose(applied(Contrast(0.5, 1.0), waiting()).read().double(), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("transform", [Brightness(0.4, 0.5), Contrast(0.4, 0.5), Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))])  # fmt: skip
+@pytest.mark.parametrize(
+    "transform", [Brightness(0.4, 0.5), Contrast(0.4, 0.5), Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))]
+)
 def test_folded_into_levels_is_the_same_as_on_finished_pixels(transform: Any) -> None:
     assert torch.allclose(applied(transform, waiting()).read(), applied(transform, FLOATS), atol=1e-5)
 
@@ -53,7 +55,14 @@ def test_folded_into_levels_is_the_same_as_on_finished_pixels(transform: Any) ->
 def test_normalisation_is_undone() -> None:
     normalize = Normalize.from_stats([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
     finished = applied(normalize, waiting()).read()
-    assert torch.allclose(finished.mean(), ((FLOATS - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)).mean(), atol=1e-5)  # fmt: skip
+    assert torch.allclose(
+        finished.mean(),
+        (
+            (FLOATS - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1))
+            / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+        ).mean(),
+        atol=1e-5,
+    )
     assert torch.allclose(normalize.decode((finished,), (BLOCK,))[0], FLOATS, atol=1e-5)
     assert torch.equal(BLOCK.from_model(normalize.decode((finished,), (BLOCK,))[0]), PIXELS)
     with pytest.raises(ShapeError, match="Normalize has 2 channels and the images 3"):
@@ -107,8 +116,18 @@ def test_items_lit_one_by_one_keep_their_light_in_the_batch_and_on_the_way_to_a_
     assert torch.equal(joined.presized(), joined.read().mul(255).round().to(torch.uint8))
 
 
-@pytest.mark.parametrize("make", [lambda: Brightness(1.0), lambda: Contrast(-0.1), lambda: Saturation(1.0), lambda: Hue(0.6),
-                                  lambda: Brightness(p=2.0), lambda: RandomErasing(sl=0.5, sh=0.2), lambda: RandomErasing(max_count=0)])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Brightness(1.0),
+        lambda: Contrast(-0.1),
+        lambda: Saturation(1.0),
+        lambda: Hue(0.6),
+        lambda: Brightness(p=2.0),
+        lambda: RandomErasing(sl=0.5, sh=0.2),
+        lambda: RandomErasing(max_count=0),
+    ],
+)
 def test_settings_that_cannot_be_are_refused(make: Any) -> None:
     with pytest.raises(ArgumentError, match="expected"):
         make()

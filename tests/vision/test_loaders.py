@@ -151,7 +151,12 @@ def test_a_folder_with_one_class_is_refused(folder: Path) -> None:
 
 def test_a_class_that_only_validation_has_is_named_with_its_file(folder: Path) -> None:
     bird = draw(folder / "valid" / "bird" / "x.png")
-    refused(DataError, f"1 of 5 validation items .* {bird}: the label 'bird' is not", ImageDataLoaders.from_folder, folder)  # fmt: skip
+    refused(
+        DataError,
+        f"1 of 5 validation items .* {bird}: the label 'bird' is not",
+        ImageDataLoaders.from_folder,
+        folder,
+    )
     ImageDataLoaders.from_folder(folder, vocab=["bird", "cat", "dog"], num_workers=0)
 
 
@@ -236,8 +241,19 @@ def test_a_table_of_one_column_says_which_delimiter_it_may_need(folder: Path) ->
     refused(DataError, r"cannot be read as a table: No columns", make, table(folder, ""))
     refused(DataError, r"the table has no rows", make, table(folder, "name,label"))
     refused(DataError, r"cannot be read as a table", make, table(folder, rows("a", "b", "a", "b,extra")))
-    refused(DataError, r"cannot be read as a table: 'utf-8' codec", make, table(folder, rows("ä", "b", "ä", "b"), "latin-1"))  # fmt: skip
-    refused(DataError, r"fn_col is 'file'; the table's columns are name, label", make, table(folder, rows("a", "b", "a", "b")), fn_col="file")  # fmt: skip
+    refused(
+        DataError,
+        r"cannot be read as a table: 'utf-8' codec",
+        make,
+        table(folder, rows("ä", "b", "ä", "b"), "latin-1"),
+    )
+    refused(
+        DataError,
+        r"fn_col is 'file'; the table's columns are name, label",
+        make,
+        table(folder, rows("a", "b", "a", "b")),
+        fn_col="file",
+    )
     refused(DataError, r"label_col is 2; the table has 2 columns", make, folder, label_col=2)
 
 
@@ -262,7 +278,14 @@ def test_an_empty_label_is_refused_by_file_and_row(folder: Path, empty: str) -> 
     table(folder, rows("a", "b", empty, "b"))
     refused(DataError, r"1 of 4 images have no label in the column 1; the first is .*dog_0.png, row 2 \(counted from 0\)",
             ImageDataLoaders.from_csv, folder)  # fmt: skip
-    refused(DataError, r"have no label in labels; .*dog_0.png, row 2", ImageDataLoaders.from_lists, folder, GOOD, ["a", "b", None, "b"])  # fmt: skip
+    refused(
+        DataError,
+        r"have no label in labels; .*dog_0.png, row 2",
+        ImageDataLoaders.from_lists,
+        folder,
+        GOOD,
+        ["a", "b", None, "b"],
+    )
 
 
 def test_repeated_rows_are_left_out_with_a_warning_and_contradictions_refused(folder: Path) -> None:

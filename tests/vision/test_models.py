@@ -66,7 +66,14 @@ def test_a_head_pools_and_narrows() -> None:
     assert torch.equal(Flatten()(AdaptiveConcatPool2d()(x)), torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1))
 
 
-@pytest.mark.parametrize("arch", [resnet18, small, lambda: nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3)), nn.Linear(2, 2))])  # fmt: skip
+@pytest.mark.parametrize(
+    "arch",
+    [
+        resnet18,
+        small,
+        lambda: nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3)), nn.Linear(2, 2)),
+    ],
+)
 def test_groups_are_complete_and_in_forward_order(arch: Any) -> None:
     model = create_vision_model(arch, 2)
     groups = body_and_head(model)
@@ -82,9 +89,11 @@ def test_a_model_that_is_no_body_and_head_cannot_be_divided_so() -> None:
 def test_arch_is_a_model_or_makes_one() -> None:
     model = small()
     assert create_vision_model(model, 5)[0][0] is model[0]
-    with pytest.raises(ArgumentTypeError, match=r"arch is 'resnet18'.*\n  Try vision_learner\(dls, resnet18\), the function"):  # fmt: skip
+    with pytest.raises(
+        ArgumentTypeError, match=r"arch is 'resnet18'.*\n  Try vision_learner\(dls, resnet18\), the function"
+    ):
         create_vision_model("resnet18", 2)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentTypeError, match="arch gave int; expected an nn.Module"):
+    with pytest.raises(ArgumentTypeError, match=r"arch gave int; expected an nn.Module"):
         create_vision_model(lambda: 3, 2)  # type: ignore[arg-type, return-value]
     with pytest.raises(RuntimeError) as caught:
         create_vision_model(nn.Sequential(nn.Conv2d(5, 4, 3), nn.Linear(4, 1)), 2)

@@ -218,7 +218,10 @@ def test_one_draw_moves_image_mask_and_points_alike() -> None:
     blocks: Sequence[Block] = (ImageBlock(), MaskBlock(), PointBlock())
     for transform in (Rotate(draw=20.0, p=1.0), Flip(1.0), Zoom(draw=1.1, p=1.0), Warp(draw_x=0.1, draw_y=0.1, p=1.0),
                       Resize((80, 60), "squish"), Dihedral(1.0), CropPad((60, 48))):  # fmt: skip
-        things = [block.place(thing, (64, 48)) for block, thing in zip(blocks, (picture, mask, spots.astype(np.float32)), strict=True)]  # fmt: skip
+        things = [
+            block.place(thing, (64, 48))
+            for block, thing in zip(blocks, (picture, mask, spots.astype(np.float32)), strict=True)
+        ]
         moved = transform.on_items(tuple(things), blocks, np.random.default_rng(1), train=True)
         image, labels, points = (each.read()[0] for each in moved)
         height, width = labels.shape
