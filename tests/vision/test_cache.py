@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from plainlearn.core.errors import ArgumentError
+from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.cache import PixelCache
 
 
@@ -119,3 +121,32 @@ def test_a_copy_for_another_process_begins_empty():
 def test_an_unknown_place_is_refused():
     with pytest.raises(ArgumentError, match=r"cache is 'ram'.*expected 'auto', 'memory', 'disk' or 'none'"):
         PixelCache("ram")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("where", ["memory", "disk", "auto"])
+def test_an_image_block_with_a_cache_gives_the_same_pixels_and_decodes_once(where, tmp_path, monkeypatch):
+    file = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(file)
+    plain, kept = ImageBlock(), ImageBlock(cache=where)
+    first = kept.open(file)
+    monkeypatch.setattr(ImageBlock, "_decoded", lambda *_: pytest.fail("decoded again"))
+    np.testing.assert_array_equal(kept.open(file), plain.open(file))
+    np.testing.assert_array_equal(first, plain.open(file))
+
+
+def test_a_file_that_changes_is_decoded_anew(tmp_path):
+    file, block = tmp_path / "a.png", ImageBlock(cache="memory")
+    for level in (10, 200):
+        Image.new("RGB", (4, 4), (level, level, level)).save(file)
+        assert block.open(file).max() == level
+
+
+def test_a_bad_file_is_named_with_a_cache_too(tmp_path):
+    file = tmp_path / "page.jpg"
+    file.write_text("<html>")
+    with pytest.raises(DataError, match=r"page\.jpg.*HTML"):
+        ImageBlock(cache="memory").open(file)
+
+
+def test_blocks_compare_by_their_settings():
+    assert ImageBlock(cache="memory") == ImageBlock(cache="memory") != ImageBlock()

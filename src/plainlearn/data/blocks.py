@@ -123,14 +123,15 @@ class Block:
     def name(self) -> str:
         return type(self).__name__.removesuffix("Block")
 
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
     def __repr__(self) -> str:
-        settings = ", ".join(
-            f"{key}={value!r}" for key, value in vars(self).items() if not key.startswith("_")
-        )
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
         return f"{type(self).__name__}({settings})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        return type(self) is type(other) and self._settings() == cast(Self, other)._settings()
 
     __hash__ = None  # pyright: ignore[reportAssignmentType] (blocks are compared, not looked up)
 

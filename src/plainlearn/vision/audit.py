@@ -65,7 +65,7 @@ class Audit:
 
     @property
     def unreadable(self) -> list[str]:
-        """The files that cannot be read, and are left out of training."""
+        """The files that cannot be read."""
         return [
             file
             for found in self.findings
@@ -162,7 +162,7 @@ class _Search:
         reasons = "; ".join(self.facts[place].problem for place in bad[:3]) + (" …" if len(bad) > 3 else "")
         return self._about(
             "unreadable", "error", bad, "{} cannot be read: " + reasons.replace("{", "{{").replace("}", "}}"),
-            "Such files are left out of training. Replace or remove them.",
+            "Training would stop at each of them. Replace or remove them.",
         )  # fmt: skip
 
     def copies(self) -> list[Finding]:

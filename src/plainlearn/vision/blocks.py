@@ -18,8 +18,10 @@ from plainlearn.data.blocks import Block, Geometry
 from plainlearn.data.dataset import shown
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import rmse
+from plainlearn.vision.cache import PixelCache, Where
 from plainlearn.vision.geometry import identity
-from plainlearn.vision.image import load_image, load_mask
+from plainlearn.vision.image import MAX_MEMORY, load_image, load_mask
+from plainlearn.vision.imagefile import read_file
 from plainlearn.vision.placed import PlacedImage, PlacedMask, PlacedPoints, different_sizes
 
 
@@ -27,21 +29,36 @@ class ImageBlock(Block):
     """A picture: opened upright as uint8, encoded (C, H, W) uint8, given to the model as fractions 0..1.
 
     `mode` is "RGB" (grey files become three equal channels) or "L" (one channel). What is
-    see-through is laid over `background`.
+    see-through is laid over `background`. `cache` "memory", "disk" or "auto" keeps decoded files, told by
+    their contents, so that later epochs need not decode; see `cache.PixelCache`.
     """
 
     geometry: ClassVar[Geometry] = "image"
 
     def __init__(
-        self, mode: Literal["RGB", "L"] = "RGB", background: tuple[int, int, int] = (255, 255, 255)
+        self,
+        mode: Literal["RGB", "L"] = "RGB",
+        background: tuple[int, int, int] = (255, 255, 255),
+        cache: Where = "none",
     ) -> None:
         if mode not in ("RGB", "L"):
             raise ArgumentError(f"the image mode is {mode!r}; expected 'RGB' or 'L'", try_="ImageBlock()")
         self.mode: Literal["RGB", "L"] = mode
         self.background = background
+        self.cache = cache
+        self._kept = PixelCache(cache, key=f"{mode}{bytes(background).hex()}")
 
     def open(self, value: Any) -> NDArray[np.uint8]:
-        return load_image(value, mode=self.mode, background=self.background)
+        if self.cache == "none" or not isinstance(value, (str, os.PathLike)):
+            return load_image(value, mode=self.mode, background=self.background)
+        path = os.fspath(cast("str", value))
+        try:
+            return self._kept.pixels(read_file(path, MAX_MEMORY), self._decoded)
+        except DataError:
+            return load_image(path, mode=self.mode, background=self.background)  # which names the file
+
+    def _decoded(self, data: bytes) -> NDArray[np.uint8]:
+        return load_image(data, mode=self.mode, background=self.background)
 
     def frame(self, thing: NDArray[np.uint8]) -> tuple[int, int]:
         return thing.shape[0], thing.shape[1]

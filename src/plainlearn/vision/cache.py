@@ -101,7 +101,9 @@ class PixelCache:
             with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".part", delete=False) as file:
                 np.save(file, pixels, allow_pickle=False)
                 file.flush()
-                os.fsync(file.fileno())  # before the name: a power cut must not leave a name without its pixels
+                os.fsync(
+                    file.fileno()
+                )  # before the name: a power cut must not leave a name without its pixels
             os.replace(file.name, place)  # noqa: PTH105
         except OSError:
             self.disk_left = 0  # a cache that cannot be written costs time, not truth
