@@ -24,6 +24,9 @@ Colour = enum.IntEnum("Colour", "RED GREEN")
 class Thing:
     """Of no kind that collate knows."""
 
+    def __repr__(self) -> str:  # no address: two workers must give a test one name
+        return "Thing()"
+
 
 def same(a: Any, b: Any) -> bool:
     """Equal in value, dtype and make, through tuples, lists and dicts."""
