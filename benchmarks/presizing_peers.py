@@ -1,21 +1,19 @@
-"""The peers' side of the presizing benchmarks; runs in the peers' python and answers JSON lines on stdin.
+"""The peers' side of the presizing benchmarks: their recipes, on command. Runs in the peers' interpreter.
 
-It imports nothing of plainlearn. One process holds the pictures and the libraries, so that quality and speed
-are asked of it while the other side is being measured in the same minutes. Requests:
+It imports nothing of plainlearn. Commands (see `harness.serve`):
 
-{"do": "load", "pictures": "file.npz"}                 the decoded pictures, one array each
-{"do": "read", "recipe": …, "draws": […], "out": …}    picture k by draw k, saved as floats 0..255 (N, h, w, 3)
-{"do": "time", "recipe": …, "count": n}                CPU seconds for one batch of n, drawn at random
+load(file)                      the decoded pictures, a .npz with one array each; answers which recipes can run
+read(recipe, draws, out)        picture k by draw k, saved as floats 0..255 (N, h, w, 3)
+time(recipe, count)             CPU seconds for one batch of `count` squares of 460, drawn at random
 """
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
-import random
-import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,11 @@ import numpy as np
 warnings.filterwarnings("ignore")
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from harness import serve, timed  # noqa: E402
 from PIL import Image  # noqa: E402
 
 LARGE, SIZE = 460, 224
+STATS = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 Picture = np.ndarray
 Drawn = dict[str, Any]
 
@@ -141,115 +141,91 @@ RECIPES: dict[str, Callable[[Picture, Drawn], torch.Tensor]] = {
 }
 
 
-def fastai_batch(x: torch.Tensor) -> torch.Tensor:
+@cache
+def fastai_stage() -> Callable[[torch.Tensor], torch.Tensor]:
     """The batch stage of the lesson: affine, lighting, crop, normalisation, from uint8 (N, 3, 460, 460)."""
     from fastai.data.transforms import IntToFloatTensor, Normalize
     from fastai.vision.augment import aug_transforms
     from fastai.vision.core import TensorImage, imagenet_stats
-    from fastcore.transform import Pipeline
+    from fasttransform import Pipeline
 
-    global _FASTAI
-    if _FASTAI is None:
-        _FASTAI = Pipeline(
-            [
-                IntToFloatTensor(),
-                *aug_transforms(size=SIZE, min_scale=0.75),
-                Normalize.from_stats(*imagenet_stats, cuda=False),
-            ]
-        )
-        _FASTAI.split_idx = 0
-    return _FASTAI(TensorImage(x))
+    lighting_and_maps = aug_transforms(size=SIZE, min_scale=0.75)
+    normalize = Normalize.from_stats(*imagenet_stats, cuda=False)
+    stage = Pipeline([IntToFloatTensor(), *lighting_and_maps, normalize], split_idx=0)
+    return lambda x: stage(TensorImage(x))
 
 
-_FASTAI: Any = None
-
-
-def torchvision_batch(x: torch.Tensor) -> torch.Tensor:
+@cache
+def torchvision_stage() -> Callable[[torch.Tensor], torch.Tensor]:
     """The usual v2 chain, crop first, which is its fastest order; drawn per image as a loader would."""
     from torchvision.transforms import v2
 
-    global _TORCHVISION
-    if _TORCHVISION is None:
-        _TORCHVISION = v2.Compose(
-            [
-                v2.RandomResizedCrop(SIZE, scale=(0.75, 1), ratio=(1, 1), antialias=True),
-                v2.RandomHorizontalFlip(),
-                v2.RandomApply(
-                    [v2.RandomAffine(10, scale=(1, 1.1), interpolation=v2.InterpolationMode.BILINEAR)], 0.75
-                ),
-                v2.RandomPerspective(0.2, 0.75),
-                v2.RandomApply([v2.ColorJitter(0.2, 0.2)], 0.75),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-            ]
-        )
-    return torch.stack([_TORCHVISION(image) for image in x])
+    bilinear = v2.InterpolationMode.BILINEAR
+    chain = v2.Compose(
+        [
+            v2.RandomResizedCrop(SIZE, scale=(0.75, 1), ratio=(1, 1), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.RandomAffine(10, scale=(1, 1.1), interpolation=bilinear)], 0.75),
+            v2.RandomPerspective(0.2, 0.75),
+            v2.RandomApply([v2.ColorJitter(0.2, 0.2)], 0.75),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(*STATS),
+        ]
+    )
+    return lambda x: torch.stack([chain(image) for image in x])
 
 
-_TORCHVISION: Any = None
+@cache
+def kornia_stage() -> Callable[[torch.Tensor], torch.Tensor]:
+    import kornia.augmentation as ka
+
+    chain = ka.AugmentationSequential(
+        ka.RandomHorizontalFlip(p=0.5),
+        ka.RandomAffine(10, scale=(1.0, 1.1), p=0.75),
+        ka.RandomPerspective(0.2, p=0.75),
+        ka.RandomBrightness((0.8, 1.2), p=0.75),
+        ka.RandomContrast((0.8, 1.2), p=0.75),
+        ka.RandomResizedCrop((SIZE, SIZE), scale=(0.75, 1.0), ratio=(1.0, 1.0), p=1.0),
+        ka.Normalize(*(torch.tensor(each) for each in STATS)),
+    )
+    return lambda x: chain(x.float() / 255)
 
 
-def kornia_batch(x: torch.Tensor) -> torch.Tensor:
-    import kornia.augmentation as K
-
-    global _KORNIA
-    if _KORNIA is None:
-        _KORNIA = K.AugmentationSequential(
-            K.RandomHorizontalFlip(p=0.5),
-            K.RandomAffine(10, scale=(1.0, 1.1), p=0.75),
-            K.RandomPerspective(0.2, p=0.75),
-            K.RandomBrightness((0.8, 1.2), p=0.75),
-            K.RandomContrast((0.8, 1.2), p=0.75),
-            K.RandomResizedCrop((SIZE, SIZE), scale=(0.75, 1.0), ratio=(1.0, 1.0), p=1.0),
-            K.Normalize(torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])),
-        )
-    return _KORNIA(x.float() / 255)
-
-
-_KORNIA: Any = None
-
-BATCHES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "fastai": fastai_batch,
-    "torchvision": torchvision_batch,
-    "kornia": kornia_batch,
+STAGES: dict[str, Callable[[], Callable[[torch.Tensor], torch.Tensor]]] = {
+    "fastai": fastai_stage,
+    "torchvision": torchvision_stage,
+    "kornia": kornia_stage,
 }
 
 
-def serve() -> None:
+def commands() -> dict[str, Callable[..., dict[str, Any]]]:
     pictures: list[Picture] = []
     batches: dict[int, torch.Tensor] = {}
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not spoil the answers
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer: dict[str, Any] = {}
-        try:
-            if request["do"] == "load":
-                with np.load(request["pictures"]) as held:
-                    pictures = [held[name] for name in held.files]
-                batches = {}
-            elif request["do"] == "read":
-                recipe = RECIPES[request["recipe"]]
-                made = [recipe(pictures[d["picture"]], d)[0] for d in request["draws"]]
-                np.save(request["out"], torch.stack(made).permute(0, 2, 3, 1).numpy() * 255)
-            elif request["do"] == "time":
-                n = request["count"]
-                if n not in batches:
-                    squares = [square(pictures[k % len(pictures)]) for k in range(n)]
-                    batches[n] = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
-                random.seed(0)
-                start = os.times()
-                with torch.no_grad():
-                    BATCHES[request["recipe"]](batches[n])
-                end = os.times()
-                answer["seconds"] = (end.user + end.system) - (start.user + start.system)
-            else:
-                raise ValueError(f"unknown request {request['do']!r}")
-        except Exception as error:  # noqa: BLE001  the other side reports it as this recipe's result
-            answer["error"] = f"{type(error).__name__}: {error}"
-        print(json.dumps(answer), file=answers, flush=True)
+    have_kornia = importlib.util.find_spec("kornia") is not None
+
+    def load(file: str) -> dict[str, Any]:
+        with np.load(file) as held:
+            pictures[:] = [held[name] for name in held.files]
+        batches.clear()
+        can = [name for name in RECIPES if have_kornia or name != "kornia"]
+        return {"recipes": can, "batches": [name for name in can if name in STAGES]}
+
+    def read(recipe: str, draws: list[Drawn], out: str) -> dict[str, Any]:
+        with torch.no_grad():
+            made = [RECIPES[recipe](pictures[d["picture"]], d)[0] for d in draws]
+        np.save(out, torch.stack(made).permute(0, 2, 3, 1).numpy() * 255)
+        return {}
+
+    def time(recipe: str, count: int) -> dict[str, Any]:
+        if count not in batches:
+            squares = [square(pictures[k % len(pictures)]) for k in range(count)]
+            batches[count] = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
+        with torch.no_grad():
+            return timed(lambda: STAGES[recipe]()(batches[count]))
+
+    return {"load": load, "read": read, "time": time}
 
 
 if __name__ == "__main__":
-    serve()
+    serve(commands)

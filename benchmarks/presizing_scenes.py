@@ -46,23 +46,21 @@ class Draw:
     top: int
     side: int
 
-    def stages(self) -> list[geometry.Maps]:
-        """In fastai's order; the first acts first on the picture."""
-        return [
+    def stages(self, *, crop_first: bool = False) -> list[geometry.Maps]:
+        """In fastai's order, the crop last; the first acts first on the picture."""
+        chain = [
             geometry.warp(*self.warp),
             geometry.flip(self.flip),
             geometry.rotate(self.degrees),
             geometry.zoom(self.zoom, *self.zoom_at),
-            geometry.crop(*(v / LARGE for v in (self.left, self.top, self.side, self.side))),
         ]
+        crop = geometry.crop(*(v / LARGE for v in (self.left, self.top, self.side, self.side)))
+        return [crop, *chain] if crop_first else [*chain, crop]
 
-    def for_peers(self, picture: int) -> dict[str, object]:
+    def for_peers(self, picture: int, *, crop_first: bool = False) -> dict[str, object]:
         """The same as plain data, with the matrices that some of the peers can take."""
-        stages = self.stages()
-        matrices = {
-            "warp_matrix": stages[0][0].tolist(),
-            "whole_matrix": geometry.compose(*stages)[0].tolist(),
-        }
+        whole = geometry.compose(*self.stages(crop_first=crop_first))[0]
+        matrices = {"warp_matrix": geometry.warp(*self.warp)[0].tolist(), "whole_matrix": whole.tolist()}
         return {**asdict(self), **matrices, "picture": picture}
 
 
@@ -146,6 +144,50 @@ def _zone(width: int, height: int) -> Array:
     star = np.cos(72 * np.arctan2(y - height * 0.5, x - width * 0.8))
     grey = 127.5 + 102 * np.where(x < width * 0.6, plate, star)
     return np.repeat(grey.astype(np.float32)[..., None], 3, axis=2)
+
+
+_DOTS = (np.arange(8) + 0.5) / 4 - 1  # places of the dots along each axis, −1..1
+
+
+def dots(size: int) -> npt.NDArray[np.uint8]:
+    """Eight by eight soft dots on black: their centres show where pixels end up, to a hundredth."""
+    place = (2 * np.arange(size) + 1) / size - 1
+    wave = np.exp(-(((place[:, None] - _DOTS) * size / 2) ** 2) / (2 * 4.0**2)).sum(1)
+    return np.rint(np.repeat(255 * (wave[:, None] * wave)[..., None], 3, axis=2)).astype(np.uint8)
+
+
+def displacement(out: Array, whole: geometry.Maps) -> float:
+    """How far from where `whole` says the dots of a picture lie in it, in its pixels, on average."""
+    size, around = len(out), 9
+    grey = out.mean(-1).astype(np.float64)
+    x, y = np.meshgrid(_DOTS, _DOTS)
+    there = np.linalg.inv(whole[0]) @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    columns, rows = ((there[:2] / there[2] + 1) * size / 2) - 0.5
+    off: list[float] = []
+    for column, row in zip(columns, rows, strict=True):
+        if not (around + 1 < column < size - around - 2 and around + 1 < row < size - around - 2):
+            continue
+        top, left = round(row) - around, round(column) - around
+        patch = grey[top : top + 2 * around + 1, left : left + 2 * around + 1]
+        patch = np.where(patch > 8, patch, 0)  # the tails of the neighbours
+        i, j = np.mgrid[: patch.shape[0], : patch.shape[1]]
+        mass = patch.sum()
+        off.append(
+            float(np.hypot((i * patch).sum() / mass + top - row, (j * patch).sum() / mass + left - column))
+        )
+    return float(np.mean(off))
+
+
+def too_fine(world: tuple[int, ...], to_world: geometry.Maps, size: int) -> npt.NDArray[np.bool_]:
+    """The output pixels that look at the zone plate where its rings are closer than the output can show."""
+    height, width = world[:2]
+    centre = (2 * np.arange(size) + 1) / size - 1
+    point = np.stack([*np.meshgrid(centre, centre), np.ones((size, size))])
+    x, y, weight = np.einsum("ij,jkl->ikl", to_world[0], point)
+    x, y = (x / weight + 1) * width / 2, (y / weight + 1) * height / 2
+    cycles = ((x - width * 0.3) ** 2 + (y - height * 0.5) ** 2) * (np.pi / 8 / height) / (2 * np.pi)
+    down, across = np.gradient(cycles)
+    return (np.maximum(abs(down), abs(across)) > 0.6) & (x < width * 0.57)
 
 
 def ideal(world: Array, to_world: geometry.Maps, size: int) -> dict[str, Array]:

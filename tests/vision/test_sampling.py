@@ -295,6 +295,16 @@ def test_curves_are_applied_to_each_picture_and_channel(backend: Backend, mode: 
 
 
 @every_backend
+def test_curves_reach_every_one_of_many_channels(backend: Backend) -> None:
+    image = picture(9, 8, channels=21)
+    gain = torch.arange(21.0)
+    lit = sample_images(
+        image[None], identity(), (9, 8), backend=backend, curves=level_curves(1, 21) * gain[:, None]
+    )
+    assert torch.allclose(lit, as_planes(image) * gain[:, None, None], atol=1e-4)
+
+
+@every_backend
 def test_one_curve_serves_all_and_bends_between_levels(backend: Backend) -> None:
     images = torch.stack([picture(20, 20, seed=s) for s in (1, 2)])
     plain = sample_images(images, strong(), (17, 18), backend=backend)
@@ -316,7 +326,7 @@ def test_overshoot_never_leaves_the_range_of_levels(backend: Backend) -> None:
 
 
 @every_backend
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16, 19])
 def test_channels_do_not_touch_each_other(backend: Backend, channels: int) -> None:
     image = picture(30, 40, channels)
     out = sample_images(image[None], strong(), (20, 19), backend=backend)

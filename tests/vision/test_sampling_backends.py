@@ -36,6 +36,7 @@ CASES: list[tuple[tuple[int, int, int], tuple[int, int], Mode, PadMode]] = [
     ((40, 17, 1), (7, 7), "cubic", "border"),
     ((12, 12, 5), (24, 5), "cubic", "zeros"),
     ((1, 1, 3), (3, 2), "cubic", "reflection"),
+    ((6, 5, 37), (3, 4), "bilinear", "border"),
     ((23, 31, 3), (9, 14), "nearest", "reflection"),
 ]
 
@@ -100,7 +101,7 @@ def test_importing_plainlearn_and_its_sampler_leaves_numba_alone() -> None:
 
 @needs_numba
 def test_without_a_folder_to_write_to_it_compiles_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plainlearn.vision import sampling_numba
+    from plainlearn.vision import sampling_runs
 
     tried: list[bool] = []
 
@@ -110,8 +111,8 @@ def test_without_a_folder_to_write_to_it_compiles_for_itself(monkeypatch: pytest
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(sampling_numba, "njit", refuses)
-    assert sampling_numba._compiled(len) is len
+    monkeypatch.setattr(sampling_runs, "njit", refuses)
+    assert sampling_runs.compiled(len) is len
     assert tried == [True, False]
 
 

@@ -163,7 +163,7 @@ def _sample_numba(
 
     wide = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
     sample_pictures(
-        [picture.contiguous().numpy() for picture in pictures],
+        [picture.numpy() for picture in pictures],
         pixel_maps,
         wide.numpy(),
         KERNELS.get(mode),

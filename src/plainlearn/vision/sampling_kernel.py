@@ -36,6 +36,7 @@ PAD_CODES: dict[PadMode, int] = {"reflection": 0, "border": 1, "zeros": 2}
 # A map that shows the horizon gives no picture there, but must give neither a hang nor a wild address.
 HORIZON = 1e-6  # the least size of the denominator, 1 being the output's middle
 NEAREST = 0.5 + 1e-6  # a position on the edge of two pixels, to the last bit or two, goes to the second
+WIDEST = 256  # pixels that s may span; only a horizon, or 12 megapixels made 10 pixels wide, asks for more
 FAR = 64  # positions are held within so many widths or heights of the input
 
 TERMS = 5  # powers of u in the shape's moving part

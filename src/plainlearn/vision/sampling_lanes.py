@@ -84,14 +84,30 @@ def load_all(typing, address):
 
 
 @intrinsic
+def load_int(typing, address):
+    """The int32 at an address, as int64."""
+    return types.int64(types.intp), lambda c, b, s, a: b.sext(b.load(_at(b, a[0], _INT), align=4), _LONG)
+
+
+@intrinsic
 def load_long(typing, address):
     """The int64 at an address."""
     return types.int64(types.intp), lambda c, b, s, a: b.load(_at(b, a[0], _LONG), align=8)
 
 
-@intrinsic
-def load_byte(typing, address):
-    return types.uint8(types.intp), lambda c, b, s, a: b.load(_at(b, a[0], _BYTE), align=1)
+def _copier(element: Any) -> Any:
+    @intrinsic
+    def function(typing, source, destination):
+        def code(c, b, s, a):
+            b.store(b.load(_at(b, a[0], element), align=1), _at(b, a[1], element), align=1)
+            return c.get_dummy_value()
+
+        return types.void(types.intp, types.intp), code
+
+    return function
+
+
+copy_one, copy_four = _copier(_BYTE), _copier(_INT)
 
 
 @intrinsic
@@ -150,16 +166,14 @@ def look_up(typing, table, x):
     """A table of float32 read at sixteen positions, linear between its entries; positions are not checked."""
 
     def code(c, b, s, a):
-        wide = ir.VectorType(_INT, LANES)
-        index = b.fptosi(a[1], wide)
-        low = high = ir.Constant(floats.vector, ir.Undefined)
-        start = _at(b, a[0], _FLOAT)
-        for lane in range(LANES):
-            where = b.zext(b.extract_element(index, ir.Constant(_INT, lane)), _LONG)
-            here = b.gep(start, [where])
-            after = b.gep(start, [b.add(where, ir.Constant(_LONG, 1))])
-            low = b.insert_element(low, b.load(here, align=4), ir.Constant(_INT, lane))
-            high = b.insert_element(high, b.load(after, align=4), ir.Constant(_INT, lane))
+        index = b.fptosi(a[1], ir.VectorType(_INT, LANES))
+        start, pairs = _at(b, a[0], _FLOAT), ir.Constant(ir.VectorType(_LONG, LANES), ir.Undefined)
+        for lane in range(LANES):  # an entry and its follower in one load
+            where = b.sext(b.extract_element(index, ir.Constant(_INT, lane)), _LONG)
+            both = b.load(b.bitcast(b.gep(start, [where]), _LONG.as_pointer()), align=4)
+            pairs = b.insert_element(pairs, both, ir.Constant(_INT, lane))
+        split = b.bitcast(pairs, ir.VectorType(_FLOAT, 2 * LANES))
+        low, high = (_shuffle(b, split, split, list(range(odd, 2 * LANES, 2))) for odd in (0, 1))
         part = b.fsub(a[1], b.sitofp(index, floats.vector))
         return _library("llvm.fma.v16f32", floats.vector, b, [b.fsub(high, low), part, low])
 

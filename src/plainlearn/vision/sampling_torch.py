@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plainlearn.vision.geometry import Maps
-from plainlearn.vision.sampling_kernel import FAR, HORIZON, NEAREST, RAMP, Kernel, PadMode
+from plainlearn.vision.sampling_kernel import FAR, HORIZON, NEAREST, RAMP, WIDEST, Kernel, PadMode
 
 
 def sample_batch(
@@ -94,7 +94,7 @@ def _coordinates(
 
 def _taps(position: Tensor, footprint: Tensor, kernel: Kernel, length: int) -> list[tuple[Tensor, Tensor]]:
     """The pixels to read along one axis and their weights; as many for all as the widest footprint needs."""
-    stretch = (footprint * kernel.share).clamp(1, max(1, length))
+    stretch = (footprint * kernel.share).clamp(1, min(length, WIDEST))
     first = torch.ceil(position - kernel.radius * stretch)
     count = int(2 * kernel.radius * stretch.max()) + 1
     start, offset, shrink = first.long(), (first - position).float(), (1 / stretch).float()

@@ -21,7 +21,7 @@ import triton.language as tl
 from torch import Tensor
 
 from plainlearn.vision.geometry import Maps
-from plainlearn.vision.sampling_kernel import FAR, HORIZON, PAD_CODES, RAMP, TERMS, Kernel, PadMode
+from plainlearn.vision.sampling_kernel import FAR, HORIZON, PAD_CODES, RAMP, TERMS, WIDEST, Kernel, PadMode
 
 PIXELS, LANES = 64, 32
 _KERNEL_NUMBERS = 4 + 3 * TERMS
@@ -29,7 +29,8 @@ _PLACES = (
     6  # whole numbers a picture: height, width, shift of x and y, where it starts, how far apart its rows are
 )
 
-_far, _horizon, _ramp = tl.constexpr(FAR), tl.constexpr(HORIZON), tl.constexpr(RAMP)
+_far, _widest = tl.constexpr(FAR), tl.constexpr(WIDEST)
+_horizon, _ramp = tl.constexpr(HORIZON), tl.constexpr(RAMP)
 _terms, _first_map, _places = tl.constexpr(TERMS), tl.constexpr(_KERNEL_NUMBERS), tl.constexpr(_PLACES)
 
 
@@ -44,7 +45,12 @@ def sample_pictures(
     """Fill `out` (N, C, h, w) from uint8 pictures (H, W, C) on its device; views of one batch are not copied."""
     count, channels, height, width = out.shape
     if channels > LANES:
-        raise ValueError(f"{channels} channels; this kernel takes {LANES} at most")
+        for some in (slice(first, first + LANES) for first in range(0, channels, LANES)):
+            part = None if curves is None else curves[:, some]
+            sample_pictures(
+                [p[..., some] for p in pictures], pixel_maps, out[:, some], kernel, pad_mode, part
+            )
+        return
     flat, starts, steps = _laid_out(pictures)
     sizes = np.array([picture.shape[:2] for picture in pictures], dtype=np.int64)
     # Positions count from a whole pixel near the middle of the view, where float32 is finest.
@@ -154,8 +160,10 @@ def _sample(
     a, b = (m00 - x * m20) / depth, (m01 - x * m21) / depth
     c, d = (m10 - y * m20) / depth, (m11 - y * m21) / depth
     radius, share = tl.load(numbers), tl.load(numbers + 1)
-    span_x = tl.minimum(tl.maximum(tl.sqrt(a * a + b * b) * share, 1.0), tl.maximum(width, 1).to(tl.float32))
-    span_y = tl.minimum(tl.maximum(tl.sqrt(c * c + d * d) * share, 1.0), tl.maximum(height, 1).to(tl.float32))
+    span_x = tl.maximum(tl.sqrt(a * a + b * b) * share, 1.0)
+    span_y = tl.maximum(tl.sqrt(c * c + d * d) * share, 1.0)
+    span_x = tl.minimum(span_x, tl.minimum(width, _widest).to(tl.float32))
+    span_y = tl.minimum(span_y, tl.minimum(height, _widest).to(tl.float32))
     shrink_x, shrink_y = 1.0 / span_x, 1.0 / span_y
     first_x, first_y = tl.ceil(x - radius * span_x), tl.ceil(y - radius * span_y)
     ahead_x, ahead_y = first_x - x, first_y - y
