@@ -5,6 +5,7 @@ The first argument says what to do; answers go to stdout, one line of JSON each.
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,8 @@ import torch
 from plainlearn.core.errors import DataError
 from plainlearn.data.loader import DataLoader
 
-MISSING, CLUMSY, DEADLY, NONE = 100, 101, 102, 103
+MISSING, CLUMSY, DEADLY, NONE, SLOW, TORN, ORPHANED = range(100, 107)
+PATIENCE_SECONDS = 120  # of those who run this, on a busy machine; what hangs takes longer
 
 
 class ClumsyError(Exception):
@@ -45,6 +48,19 @@ class Data:
             os.kill(os.getpid(), signal.SIGKILL)
         if index == NONE:
             return None
+        if index == SLOW:
+            time.sleep(0.3)
+        if index == TORN:  # dies in the middle of an answer
+            os.write(own_pipe(), bytes([0, 0, 1, 0]))  # the length of what would come
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == ORPHANED:  # dies, but a child of its own has the pipe open
+            pipe = own_pipe()
+            if os.fork() == 0:
+                os.closerange(0, pipe)
+                os.closerange(pipe + 1, 1000)
+                time.sleep(2 * PATIENCE_SECONDS)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
         return {
             "index": index,
             "name": f"item {index}",
@@ -59,6 +75,12 @@ class Data:
 
     def __getitem__(self, index: int) -> Any:
         raise AssertionError("draw is to be asked")
+
+
+def own_pipe() -> int:
+    """In a worker process: the end of the pipe by which it answers."""
+    (pipe,) = (thing for thing in gc.get_objects() if type(thing) is Connection)
+    return pipe.fileno()
 
 
 class Slow:
@@ -136,15 +158,23 @@ def processes() -> None:
     rest = [plain(batch) for batch in loader]
     tell(
         resumed=came + rest == expected,
-        taken=3,
         threads=threads,
         kept=children() == born == sorted(set(born)),
     )
 
+    loader.bs, loader.get_idxs = 500, lambda: [1] * 500 + [SLOW] * 1000
+    batches = iter(loader)
+    next(batches)  # at once; the second would take minutes
+    time.sleep(0.2)
+    batches.close()
+    loader.bs = 2
+    loader.get_idxs = lambda: range(6)
+    tell(after_break=[batch["index"].tolist() for batch in loader])
+
     nested = iter(loader)
     next(nested)
-    inner = [plain(batch)["index"] for batch in loader]
-    tell(nested=len(inner), outer=len(list(nested)))
+    tell(inner=[batch["index"].tolist() for batch in loader])
+    tell(outer=[batch["index"].tolist() for batch in nested])
 
     tell(missing=error_of(loader, 1, 2, MISSING, 3))
     tell(clumsy=error_of(loader, 1, CLUMSY))
@@ -152,10 +182,14 @@ def processes() -> None:
     tell(kept=children() == born)
     tell(killed=error_of(loader, 1, 2, DEADLY, 3, 4, 5), threads=threading.active_count())
     loader.get_idxs = lambda: range(4)
-    tell(again=[plain(batch)["index"] for batch in loader])
+    tell(again=[batch["index"].tolist() for batch in loader])
     tell(new=len(set(children()) & set(born)), children=len(children()))
     del loader, batches, nested
     tell(forgotten=children())
+
+    alone = loader_of(1, True)
+    tell(torn=error_of(alone, TORN)["text"], orphaned=error_of(alone, ORPHANED)["text"])
+    alone.close()
 
     unsendable = DataLoader([lambda: 1] * 3, num_workers=1, processes=True)
     try:
@@ -175,6 +209,22 @@ def middle(processes: bool, then: str) -> None:
         next(still_open)
 
 
+def other_thread(daemon: bool) -> None:
+    """Another thread goes through an epoch, and the main one ends when it has begun."""
+    begun = threading.Event()
+
+    def train() -> None:
+        for batch in DataLoader(Slow(), 250, num_workers=2):
+            begun.set()
+            if not daemon:  # which could be ended in the middle of a line
+                tell(first=batch[0].item())
+                if batch[0] >= 750:
+                    break  # the next would take minutes
+
+    threading.Thread(target=train, daemon=daemon).start()
+    begun.wait()
+
+
 still_open: Any = None
 
 if __name__ == "__main__":
@@ -183,5 +233,7 @@ if __name__ == "__main__":
             resume(json.loads(state))
         case ["processes"]:
             processes()
+        case ["other thread", kind]:
+            other_thread(kind == "daemon")
         case ["middle", kind, then]:
             middle(kind == "processes", then)

@@ -202,11 +202,15 @@ def test_neighbours_in_memory_that_belong_to_different_tensors_are_not_one() -> 
     assert columns_of(list(zip(a, list(b[:3]) + list(b[:3]), strict=True))) is None
 
 
-def test_a_row_whose_values_are_not_what_memory_holds_is_noticed() -> None:
+def test_one_row_that_is_not_what_memory_holds_is_noticed() -> None:
     values = torch.zeros(6, 3, dtype=torch.complex64)
     rows = list(values)
     rows[3] = values[3].conj()
     assert columns_of(rows) is None
+    rows[3] = values[3].detach().requires_grad_()  # whose gradient an item would carry
+    assert columns_of(rows) is None
+    rows[3] = values[3]
+    assert columns_of(rows) is not None
 
 
 # ---- cut

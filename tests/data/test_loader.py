@@ -273,8 +273,8 @@ def add_noise(batch: Any, rng: np.random.Generator) -> Any:
 
 
 def test_what_is_random_about_an_item_is_drawn_anew_each_epoch_and_for_each_item() -> None:
-    loader = DataLoader(Random(), bs=11, seed=0)
-    draws = [value for _ in range(3) for value in first(loader)[1].tolist()]
+    loader = DataLoader(Random(), bs=4, seed=0)
+    draws = [value for _ in range(3) for _, values in loader for value in values.tolist()]
     assert len(set(draws)) == 33
 
 
@@ -702,6 +702,21 @@ def test_the_place_holds_for_a_global_seed_too() -> None:
     assert lists(other) == expected
 
 
+@pytest.mark.parametrize("device", [None, "meta"])
+def test_what_is_random_about_a_batch_is_the_same_from_any_place(device: str | None) -> None:
+    def after_batch(batch: Any, rng: np.random.Generator) -> list[float]:
+        return rng.random(2).tolist()
+
+    def made() -> DataLoader:
+        return DataLoader(torch.arange(9), 2, True, seed=9, device=device, after_batch=after_batch)
+
+    expected, loader = list(made()), made()
+    for _ in zip(range(2), loader, strict=False):
+        pass
+    loader.load_state_dict(loader.state_dict())
+    assert list(loader) == expected[2:]
+
+
 @pytest.mark.parametrize("dataset", [Counting(7), CountingWithLength(7), torch.arange(7)])
 @pytest.mark.parametrize("taken", range(5))
 def test_a_stream_and_tensors_in_memory_have_a_place_too(dataset: Any, taken: int) -> None:
@@ -887,6 +902,27 @@ def test_the_batch_before_is_gone_while_the_next_is_made(device: str | None) -> 
         for _ in range(10):
             next(batches)
         assert len(made) == 10
+    finally:
+        gc.enable()
+
+
+def test_the_items_of_a_stream_are_gone_with_their_batch() -> None:
+    given: list[weakref.ref[Tensor]] = []
+
+    class Stream:
+        def __iter__(self) -> Iterator[Tensor]:
+            for number in range(12):
+                if number and number % 4 == 0:
+                    assert [item() for item in given[:-1]] == [None] * (number - 1)
+                item = torch.tensor(number)
+                given.append(weakref.ref(item))
+                yield item
+
+    gc.disable()
+    try:
+        for _ in DataLoader(Stream(), 4):
+            pass
+        assert len(given) == 12
     finally:
         gc.enable()
 

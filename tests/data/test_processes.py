@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import torch
+
+from plainlearn.data.collate import collate
+from plainlearn.data.processes import WorkerProcesses, _packed, _unpacked
+from plainlearn.data.reading import Reader
 
 SCRIPT = Path(__file__).with_name("loader_script.py")
-PATIENCE_SECONDS = 120  # for a busy machine; what hangs would take minutes more
+PATIENCE_SECONDS = 120  # for a busy machine; what hangs takes longer
 
 
 def environment() -> dict[str, str]:
@@ -100,7 +105,14 @@ def test_an_epoch_left_in_the_middle_goes_on_in_the_same_processes(told: dict[st
 
 
 def test_processes_serve_one_iteration_inside_another(told: dict[str, Any]) -> None:
-    assert (told["nested"], told["outer"]) == ([6], [5])
+    assert told["inner"] == [[[0, 1], [2, 3], [4, 5]]]
+    assert told["outer"] == [[[2, 3], [4, 5]]]
+
+
+def test_a_batch_that_is_broken_off_is_neither_finished_nor_mistaken_for_another(
+    told: dict[str, Any],
+) -> None:
+    assert told["after_break"] == [[[0, 1], [2, 3], [4, 5]]]
 
 
 def test_processes_stay_until_one_dies(told: dict[str, Any]) -> None:
@@ -134,8 +146,15 @@ def test_a_killed_process_is_an_error_and_the_next_epoch_has_new_ones(told: dict
     )
     assert killed["notes"] == ["while reading the items 102, 3"]
     assert told["threads"][1] == 1
-    assert told["again"] == [["torch.int64 (2,) [0, 1]", "torch.int64 (2,) [2, 3]"]]
+    assert told["again"] == [[[0, 1], [2, 3]]]
     assert (told["new"], told["children"][0]) == ([0], 2)
+
+
+def test_a_death_is_noticed_in_the_middle_of_an_answer_and_when_the_pipe_lives_on(
+    told: dict[str, Any],
+) -> None:
+    for text in (*told["torn"], *told["orphaned"]):
+        assert text.startswith("a worker process ended (killed by signal 9)")
 
 
 def test_processes_end_with_their_loader(told: dict[str, Any]) -> None:
@@ -167,6 +186,41 @@ def test_a_script_without_a_main_guard_is_told_about_it(tmp_path: Path) -> None:
     assert 'Try all of the script below `if __name__ == "__main__":`, or processes=False' in run.stderr
 
 
+TENSORS = {
+    "floats": torch.arange(6.0).reshape(2, 3),
+    "across": torch.arange(6.0).reshape(2, 3).T,
+    "bfloat16": torch.tensor([1.5, 2], dtype=torch.bfloat16),
+    "complex": torch.tensor([1 + 2j]),
+    "conj": torch.tensor([1 + 2j]).conj(),
+    "neg": torch.tensor([1 + 2j]).conj().imag,
+    "bools": torch.tensor([True, False]),
+    "scalar": torch.tensor(3, dtype=torch.int16),
+    "empty": torch.zeros(0, 3),
+    "gradient": torch.ones(2, requires_grad=True),
+}
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_a_tensor_is_the_same_after_its_journey(kind: str) -> None:
+    tensor = TENSORS[kind]
+    came = _unpacked(_packed(tensor))
+    assert (came.dtype, came.shape) == (tensor.dtype, tensor.shape)
+    assert came.equal(tensor)
+    assert _unpacked(_packed("name")) == "name"
+
+
+def test_processes_serve_those_who_want_what_they_do() -> None:
+    reader = Reader([1, 2], collate)
+    workers = WorkerProcesses(reader, 0)
+    assert workers.serve(Reader(reader.dataset, collate), 0)
+    assert not workers.serve(reader, 1)
+    assert not workers.serve(Reader([1, 2], collate), 0)
+    assert not workers.serve(Reader(reader.dataset, list), 0)
+    workers.close()
+    workers.close()
+    assert not workers.serve(reader, 0)
+
+
 # ---- interrupted, left, killed
 
 
@@ -190,6 +244,14 @@ def test_the_interpreter_can_end_in_the_middle_of_an_epoch(kind: str) -> None:
         _, errors = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, errors) == (0, "")
         assert_gone(pids)
+
+
+def test_another_thread_may_read_on_when_the_main_thread_has_ended() -> None:
+    assert answers("other thread", "lasting")["first"] == [0, 250, 500, 750]
+
+
+def test_a_daemon_that_reads_does_not_keep_the_interpreter() -> None:
+    assert answers("other thread", "daemon") == {}  # of an epoch that would take minutes
 
 
 def test_worker_processes_end_when_the_interpreter_is_killed() -> None:

@@ -46,10 +46,10 @@ class DataLoader:
     `collate_fn` puts items together; `device` is where batches go; `after_batch(batch, rng)`
     changes whole batches there.
 
-    `num_workers` threads read ahead, so the dataset must bear to be read by several at once (0: the
-    calling thread reads). `after_batch` runs in them too, except on a GPU. With `processes=True` each
-    has a process that reads, for datasets that hold the interpreter's lock; these stay until `close`,
-    and see the dataset as it was when they started.
+    `num_workers` threads read ahead (0: the calling thread reads) and, except on a GPU, run `after_batch`
+    too: both it and the dataset must bear to be used by several at once. With `processes=True` each
+    thread has a process that reads, for datasets that hold the interpreter's lock; these stay until
+    `close`, and see the dataset as it was when they started.
 
     An iterator (`zip(x, y)`, a generator) is read into a list here, once. Iterables without `[i]`
     are read anew each epoch, in their own order and by the calling thread. Tensors in memory, also

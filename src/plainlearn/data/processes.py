@@ -230,10 +230,13 @@ def _packed(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
     flat = value.detach().resolve_conj().resolve_neg().reshape(-1).contiguous()
+    flat = flat.as_strided((len(flat),), (1,))  # of a single number, contiguous leaves the stride as it is
     return _Packed(flat.view(torch.uint8).numpy(), value.dtype, tuple(value.shape))
 
 
 def _unpacked(value: Any) -> Any:
     if not isinstance(value, _Packed):
         return value
+    if not len(value.values):
+        return torch.empty(value.shape, dtype=value.dtype)
     return torch.from_numpy(value.values).view(value.dtype).reshape(value.shape)
