@@ -287,6 +287,29 @@ def test_a_box_that_reaches_behind_the_horizon_covers_what_is_seen_of_it() -> No
     assert boxes[0, 0].tolist() == [-1, -1, 1, 1]
 
 
+def test_boxes_across_the_horizon_hold_every_visible_point_of_theirs() -> None:
+    maps = compose(warp(0.45, 0.45), zoom(4.0, 0.5, 0.05))
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        low = rng.uniform(-6, 3, 2)
+        box = np.concatenate([low, low + rng.uniform(0.5, 9, 2)])
+        boxes, _ = map_boxes(maps, boxes_of(box.tolist()))
+        spots = rng.uniform(box[:2], box[2:], (2000, 2))
+        p, q, weight = inverse(maps)[0] @ np.concatenate([spots, np.ones((2000, 1))], 1).T
+        seen = np.stack([p / weight, q / weight], 1)[weight > 0]
+        seen = seen[(np.abs(seen) <= 1).all(1)]
+        low_x, low_y, high_x, high_y = boxes[0, 0].tolist()
+        assert ((seen >= [low_x - 1e-9, low_y - 1e-9]) & (seen <= [high_x + 1e-9, high_y + 1e-9])).all()
+
+
+def test_a_map_and_its_negative_are_the_same_map() -> None:
+    maps = compose(rotate(10), warp(0.2, 0.1))
+    box = boxes_of([-0.5, -0.25, 0.0, 0.75])
+    for a, b in zip(map_boxes(maps, box), map_boxes(-maps, box), strict=True):
+        assert torch.equal(a, b)
+    assert not crosses_horizon(-maps).any()
+
+
 @given(maps=maps_drawn, x=st.floats(-1, 0.5), y=st.floats(-1, 0.5), side=st.floats(0.05, 0.5))
 def test_a_mapped_box_holds_every_visible_point_of_the_box(
     maps: Maps, x: float, y: float, side: float

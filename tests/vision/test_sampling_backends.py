@@ -116,6 +116,37 @@ def test_without_a_folder_to_write_to_it_compiles_for_itself(monkeypatch: pytest
     assert tried == [True, False]
 
 
+GUARDED = """
+import ctypes, mmap, sys
+import numpy as np
+from plainlearn.vision.geometry import compose, identity, rotate, zoom
+from plainlearn.vision.sampling import sample_images
+page = mmap.PAGESIZE
+held = mmap.mmap(-1, 3 * page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(held))
+libc = ctypes.CDLL(None, use_errno=True)
+for edge in (start, start + 2 * page):  # whoever touches the pages around the picture dies
+    assert libc.mprotect(ctypes.c_void_p(edge), page, 0) == 0
+for channels in (1, 2, 3, 4, 5):
+    height, width = 9, page // 9 // channels
+    size = height * width * channels
+    for offset in (page, 2 * page - size):
+        image = np.frombuffer(held, np.uint8, size, offset).reshape(height, width, channels)
+        for mode in ("cubic", "bilinear", "nearest"):
+            for pad in ("reflection", "border", "zeros"):
+                for maps in (identity(), zoom(0.4), zoom(3.0, 1.0, 1.0), compose(rotate(170), zoom(0.9))):
+                    sample_images([image], maps, (20, 37), mode=mode, pad_mode=pad, backend="numba", threads=1)
+print("unharmed")
+"""
+
+
+@needs_numba
+@pytest.mark.skipif(sys.platform != "linux", reason="guards its memory the way Linux does")
+def test_nothing_outside_a_picture_is_read() -> None:
+    told = subprocess.run([sys.executable, "-W", "ignore", "-c", GUARDED], capture_output=True, text=True)
+    assert told.stdout.strip() == "unharmed", f"exit code {told.returncode}: {told.stderr[-500:]}"
+
+
 # Triton
 
 INTERPRET = """
