@@ -19,8 +19,8 @@ import numpy.typing as npt
 from presizing_scenes import LARGE, SIZE, Scene, drawn, draws, ideal, in_view, photos
 
 from plainlearn.vision.geometry import compose, fit, to_pixels
+from plainlearn.vision.sampling_cpu import sample_pictures
 from plainlearn.vision.sampling_kernel import CUBIC, TERMS, Kernel
-from plainlearn.vision.sampling_numba import sample_pictures
 
 Vector = npt.NDArray[np.float64]
 # Where between box (0) and Lanczos (1) to aim, and how much a scene counts.

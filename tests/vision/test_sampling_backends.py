@@ -101,7 +101,7 @@ def test_importing_plainlearn_and_its_sampler_leaves_numba_alone() -> None:
 
 @needs_numba
 def test_without_a_folder_to_write_to_it_compiles_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plainlearn.vision import sampling_runs
+    from plainlearn.vision import sampling_numba
 
     tried: list[bool] = []
 
@@ -111,8 +111,8 @@ def test_without_a_folder_to_write_to_it_compiles_for_itself(monkeypatch: pytest
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(sampling_runs, "njit", refuses)
-    assert sampling_runs.compiled(len) is len
+    monkeypatch.setattr(sampling_numba, "njit", refuses)
+    assert sampling_numba.compiled(len) is len
     assert tried == [True, False]
 
 

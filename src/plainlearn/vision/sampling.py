@@ -132,7 +132,7 @@ def sample_labels(
     pixel_maps = _pixel_maps(pictures, maps, size)
     out = torch.empty((len(pictures), *size), dtype=first.dtype, device=first.device)
     if _choose(backend, first.device) == "numba":
-        from plainlearn.vision.sampling_numba import sample_masks
+        from plainlearn.vision.sampling_cpu import sample_masks
 
         sample_masks([mask.numpy() for mask in pictures], pixel_maps, out.numpy(), pad_mode)
         return out
@@ -159,7 +159,7 @@ def _sample_numba(
     curves: Tensor | None,
     threads: int | None,
 ) -> None:
-    from plainlearn.vision.sampling_numba import sample_pictures
+    from plainlearn.vision.sampling_cpu import sample_pictures
 
     wide = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
     sample_pictures(
