@@ -30,6 +30,7 @@ Backend = Literal["auto", "numba", "triton", "torch"]
 Layout = Literal["hwc", "chw"]
 Picture = Tensor | npt.NDArray[np.uint8]
 
+_WORTH_A_THREAD = 224 * 224  # output pixels: some 2 ms, where starting a thread takes 0.1
 _CHUNK = 8  # pictures at a time in plain torch, whose temporaries are large
 
 
@@ -54,7 +55,7 @@ def sample_images(
     `mode` "cubic" is the sharpest, "bilinear" cheaper and softer; neither aliases. "nearest" copies pixels.
     `pad_mode` says what lies beyond the picture: "reflection", "border" or "zeros".
     `curves` (N or 1, C, 257) turn level 0..255 into the value to write, see `level_curves`; None writes 0..1.
-    `threads` on the CPU: by default torch's number; the result is the same to the bit.
+    `threads` on the CPU: by default torch's number, or fewer for little work; the result is the same to the bit.
     Raises `ShapeError` or `ArgumentError` for anything that does not fit.
 
     >>> from plainlearn.vision.geometry import flip
@@ -169,10 +170,15 @@ def _sample_numba(
         KERNELS.get(mode),
         pad_mode,
         None if curves is None else curves.contiguous().numpy(),
-        threads or torch.get_num_threads(),
+        threads or _threads_for(out),
     )
     if wide is not out:
         out.copy_(wide)
+
+
+def _threads_for(out: Tensor) -> int:
+    """As many as torch uses, but none that would have less than a picture of 224 to do."""
+    return max(1, min(torch.get_num_threads(), out.numel() // out.shape[1] // _WORTH_A_THREAD))
 
 
 def _sample_torch(
