@@ -14,7 +14,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from plainlearn.data.reading import Stopped
+from plainlearn.data.reading import BrokenOffError, Stopped
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -50,7 +50,9 @@ def read_ahead(jobs: Iterator[J], do: Callable[[J, Stopped], R], threads: int) -
                 results.append(Future())
                 waiting.put((job, results[-1]))
                 if len(crew) < threads:
-                    thread = threading.Thread(target=work, name=f"plainlearn-loader-{len(crew)}")
+                    # No daemon, also of one that is: those are cut off amid whatever library code they are in.
+                    name = f"plainlearn-loader-{len(crew)}"
+                    thread = threading.Thread(target=work, name=name, daemon=False)
                     thread.start()
                     crew.append(thread)
             if not results:
@@ -83,6 +85,8 @@ def _next_task(waiting: SimpleQueue[Any], stopped: Stopped) -> Any:
 def _fulfil(job: J, future: Future[R], do: Callable[[J, Stopped], R], stopped: Stopped) -> None:
     try:
         future.set_result(do(job, stopped))
+    except BrokenOffError:
+        return  # nobody waits; or only a daemon, until the interpreter has ended
     except BaseException as error:  # noqa: BLE001 (it is raised where the result is taken)
         future.set_exception(error)
         del future  # the exception knows this frame: a cycle that would keep what the job holds
