@@ -154,7 +154,7 @@ print("LOADED", *{name.partition(".")[0] for name in sys.modules})
 
 
 #: Written in another library's dialect, and imported when a picture is read: numba names its loggers when it loads.
-COMPILED = {"sampling_lanes", "sampling_numba", "sampling_runs", "sampling_triton"}
+COMPILED = {"sampling_lanes", "sampling_numba", "sampling_triton"}
 
 
 def modules() -> list[str]:

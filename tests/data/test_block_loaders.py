@@ -183,3 +183,10 @@ def test_loaders_count_and_print(files: list[Path]) -> None:
     assert dls.counts() == {"train": {"a": 5, "b": 4}, "valid": {"a": 1, "b": 2}}
     assert repr(dls).startswith("BlockLoaders(Datasets(train: 9 items of (Image, Category)")
     assert dls.c == 2 and dls.vocab == ["a", "b"] and dls.n_inp == 1
+
+
+def test_showing_a_batch_is_no_beginning_of_an_epoch(files: list[Path]) -> None:
+    dls = pictures(files)
+    before = dls.train.state_dict()
+    dls.show_batch()
+    assert dls.train.state_dict() == before

@@ -13,7 +13,7 @@ import torch
 from plainlearn.core.device import default_device
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.lists import L
-from plainlearn.core.tensors import first, to_cpu, to_device
+from plainlearn.core.tensors import to_cpu, to_device
 from plainlearn.data.blocks import Block
 from plainlearn.data.dataset import (
     BlockDataset,
@@ -189,11 +189,14 @@ class BlockLoaders(DataLoaders):
         ds_idx: int = 0,
     ) -> None:
         """A grid of samples as the model gets them, undone for the eye. `unique=True` draws one item again and again."""
+        # A look is no beginning of an epoch: `one_batch` leaves the loader's place where it was.
         batch = (
-            self._repeated(max_n, ds_idx) if unique else b if b is not None else first(self.loaders[ds_idx])
+            self._repeated(max_n, ds_idx)
+            if unique
+            else b
+            if b is not None
+            else self.loaders[ds_idx].one_batch()
         )
-        if batch is None:
-            raise ArgumentError("the loader gave no batch to show")
         show_samples(self.blocks, self.decoded_samples(batch, ds_idx, max_n), nrows, ncols, figsize)
 
     def _repeated(self, count: int, side: int) -> Any:
