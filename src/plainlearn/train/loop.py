@@ -268,41 +268,9 @@ class Learner:
 
     # ---- what its user asks
 
-    def fit_one_cycle(
-        self,
-        n_epoch: int,
-        lr_max: float | slice | None = None,
-        div: float = 25.0,
-        div_final: float = 1e5,
-        pct_start: float = 0.25,
-        wd: float | None = None,
-        moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
-        cbs: Callbacks = None,
-    ) -> None:
-        """Train with the learning rate rising to `lr_max` and falling again, momentum mirrored (see `recipes`)."""
-        recipes.fit_one_cycle(
-            self,
-            n_epoch,
-            lr_max,
-            div=div,
-            div_final=div_final,
-            pct_start=pct_start,
-            wd=wd,
-            moms=moms,
-            cbs=cbs,
-        )
-
-    def fit_flat_cos(
-        self,
-        n_epoch: int,
-        lr: float | slice | None = None,
-        div_final: float = 1e5,
-        pct_start: float = 0.75,
-        wd: float | None = None,
-        cbs: Callbacks = None,
-    ) -> None:
-        """Train at a constant rate for `pct_start` of the run, then let it fall along a cosine (see `recipes`)."""
-        recipes.fit_flat_cos(self, n_epoch, lr, div_final=div_final, pct_start=pct_start, wd=wd, cbs=cbs)
+    # A way of training is a function that takes a learner; each is a method too.
+    fit_one_cycle = recipes.fit_one_cycle
+    fit_flat_cos = recipes.fit_flat_cos
 
     def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
         """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches.

@@ -1,4 +1,4 @@
-"""Recipes: whole ways of training, as functions that take a learner."""
+"""Recipes: whole ways of training, as functions that take a learner. `Learner` offers each as a method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ def fit_one_cycle(
     learner: Learner,
     n_epoch: int,
     lr_max: float | slice | None = None,
-    *,
     div: float = 25.0,
     div_final: float = 1e5,
     pct_start: float = 0.25,
@@ -43,7 +42,6 @@ def fit_flat_cos(
     learner: Learner,
     n_epoch: int,
     lr: float | slice | None = None,
-    *,
     div_final: float = 1e5,
     pct_start: float = 0.75,
     wd: float | None = None,
