@@ -155,13 +155,12 @@ def fastai_stage() -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda x: stage(TensorImage(x))
 
 
-@cache
-def torchvision_stage() -> Callable[[torch.Tensor], torch.Tensor]:
-    """The usual v2 chain, crop first, which is its fastest order; drawn per image as a loader would."""
+def torchvision_chain() -> Callable[[torch.Tensor], torch.Tensor]:
+    """The usual v2 chain for one picture, crop first, which is its fastest order."""
     from torchvision.transforms import v2
 
     bilinear = v2.InterpolationMode.BILINEAR
-    chain = v2.Compose(
+    return v2.Compose(
         [
             v2.RandomResizedCrop(SIZE, scale=(0.75, 1), ratio=(1, 1), antialias=True),
             v2.RandomHorizontalFlip(),
@@ -172,6 +171,12 @@ def torchvision_stage() -> Callable[[torch.Tensor], torch.Tensor]:
             v2.Normalize(*STATS),
         ]
     )
+
+
+@cache
+def torchvision_stage() -> Callable[[torch.Tensor], torch.Tensor]:
+    """Drawn per image, as a loader would."""
+    chain = torchvision_chain()
     return lambda x: torch.stack([chain(image) for image in x])
 
 
