@@ -58,6 +58,13 @@ class DownloadError(PlainlearnError, OSError):
         return str(self.args[0])
 
 
+class StorageError(PlainlearnError, OSError):
+    """A file could not be written or read: no room, no permission, or something in its place."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class NonFiniteLossError(PlainlearnError, FloatingPointError):
     """The training loss became nan or infinite."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,12 +26,12 @@ class Callback:
                     on_gradients(result)
                     optimizer.step, zero_grad
                     on_step(result)
-                validate
+                with validation_scope: validate
                 on_epoch(row)
 
     To end a run, set `learner.stop_reason` to a sentence: the epoch then ends after this batch, is
     validated, and is the last. To undo something when the run ends, however it ends, return a
-    context manager from `fit_scope`.
+    context manager from `fit_scope`. What a resumed run must know is given by `state_dict`.
 
     Raises `ArgumentTypeError` when a subclass defines a hook that the loop does not call.
 
@@ -58,6 +58,20 @@ class Callback:
     def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
         """An epoch has been trained and validated; `epoch` is its row of the table."""
 
+    def validation_scope(self, learner: Learner) -> AbstractContextManager[Any]:
+        """Around each validation, and whatever else wants the model as it is validated: averaged weights, say."""
+        return nullcontext()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to know of this one: numbers, strings, tensors, and lists and dicts of them.
+
+        It is asked after `on_step` or `on_epoch`. What is empty, as here, is not stored.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave; called inside `fit_scope`, with tensors on the CPU."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         # A hook with a misspelt name would be there and never run.
@@ -70,7 +84,7 @@ class Callback:
                 )
 
 
-HOOKS: Final = ("fit_scope", "on_batch", "on_gradients", "on_step", "on_epoch")
+HOOKS: Final = ("fit_scope", "on_batch", "on_gradients", "on_step", "on_epoch", "validation_scope")
 _LOOKS_LIKE_A_HOOK: Final = ("on_", "before_", "after_", "begin_")
 
 
