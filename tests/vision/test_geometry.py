@@ -272,10 +272,15 @@ def test_boxes_are_clipped_and_dropped_when_gone() -> None:
     assert keep[0].tolist() == [True, False, False]
 
 
-def test_boxes_of_which_little_is_left_can_be_dropped() -> None:
-    box = boxes_of([-0.1, -0.5, 0.9, 0.5])  # a tenth of it lies in the left half
-    assert map_boxes(crop(0, 0, 0.5, 1), box, min_visible=0.05)[1].all()
-    assert not map_boxes(crop(0, 0, 0.5, 1), box, min_visible=0.2)[1].any()
+def test_a_turned_box_that_passes_the_view_by_is_gone_and_one_cut_off_is_what_is_left_of_it() -> None:
+    beside = boxes_of(
+        [0.9, -0.4, 1.4, 0.4]
+    )  # seen turned: the upright box around its corners reaches the view
+    maps = compose(crop(0.05, 0.05, 0.4, 0.4), rotate(45))
+    assert not map_boxes(maps, beside)[1].any()
+    half_a_diamond, _ = map_boxes(compose(rotate(45), crop(0, 0, 1, 0.25)), boxes_of([-0.5, -0.5, 0.5, 0.5]))
+    tip = math.sqrt(0.5) - 0.5  # the diamond's tip reaches this far below the crop's edge, at −0.5
+    assert half_a_diamond[0, 0].tolist() == pytest.approx([-tip, (0.5 - tip) / 0.25 - 1, tip, 1], abs=1e-6)
 
 
 def test_a_box_that_reaches_behind_the_horizon_covers_what_is_seen_of_it() -> None:

@@ -8,7 +8,14 @@ import torch
 
 from plainlearn.core.errors import ShapeError
 from plainlearn.vision import geometry
-from plainlearn.vision.placed import PlacedBoxes, PlacedImage, PlacedMask, PlacedPoints, frame_of
+from plainlearn.vision.placed import (
+    PlacedBoxes,
+    PlacedBoxLabels,
+    PlacedImage,
+    PlacedMask,
+    PlacedPoints,
+    frame_of,
+)
 
 
 def image(height: int, width: int, level: int = 9) -> PlacedImage:
@@ -53,7 +60,11 @@ def test_masks_points_and_boxes_follow_the_map() -> None:
         [[[-1.0, -1.0, 0.0, 0.0]], [[-1.0, -1.0, -0.6, 1.0], [0.0, 0.0, 1.0, 1.0]]],
         np.zeros((2, 2), np.int64), geometry.crop(0.5, 0, 0.5, 1).repeat(2, axis=0),
     )  # fmt: skip
-    assert boxes.read().tolist() == [[[0.0] * 4] * 2, [[0.0] * 4, [-1.0, 0.0, 1.0, 1.0]]]
+    # The first picture's box and the second's first are out of view; what is left moves to the front.
+    assert boxes.read().tolist() == [[[0.0] * 4], [[-1.0, 0.0, 1.0, 1.0]]]
+    pairs = list(zip(boxes.things, [torch.tensor([3]), torch.tensor([4, 5])], strict=True))
+    labels = PlacedBoxLabels(pairs, boxes.originals, boxes.maps, padding=-1)
+    assert labels.read().tolist() == [[-1], [5]] and labels.summary().startswith("2 boxlabels")
 
 
 def test_the_frame_is_the_first_picture_s() -> None:

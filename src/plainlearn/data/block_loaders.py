@@ -37,7 +37,8 @@ class ToModel:
         self.transforms = for_side(transforms, side)
 
     def __call__(self, batch: Sequence[Any], rng: np.random.Generator) -> tuple[Any, ...]:
-        fields = tuple(block.begin_batch(field) for block, field in zip(self.blocks, batch, strict=False))
+        begun = [block.begin_batch(field) for block, field in zip(self.blocks, batch, strict=False)]
+        fields = tuple(block.beside(field, begun) for block, field in zip(self.blocks, begun, strict=False))
         for transform in self.transforms:
             fields = transform.on_batch(fields, self.blocks, rng, train=self.side == 0)
         return tuple(block.to_model(field) for block, field in zip(self.blocks, fields, strict=False))

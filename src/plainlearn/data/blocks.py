@@ -45,6 +45,13 @@ class Block:
         """The thing ready for geometry; `frame` is the (height, width) of the sample's picture. See `Geometry`."""
         return thing
 
+    def beside(self, thing: Any, sample: Sequence[Any]) -> Any:
+        """The thing, now that all of its `sample` are placed, or of its batch; most need none of the others.
+
+        Labels of boxes take their boxes along here, and from then on know by themselves which are in view.
+        """
+        return thing
+
     def frame(self, thing: Any) -> tuple[int, int] | None:
         """The (height, width) of the thing, if others are placed by it."""
         return None

@@ -104,7 +104,8 @@ class BlockDataset:
         frame = next((size for size in frames if size is not None), None)
         if frame is None:
             return things
-        return tuple(block.place(thing, frame) for block, thing in zip(self.blocks, things, strict=True))
+        placed = [block.place(thing, frame) for block, thing in zip(self.blocks, things, strict=True)]
+        return tuple(block.beside(thing, placed) for block, thing in zip(self.blocks, placed, strict=True))
 
     def values(self, position: int) -> L[Any]:
         """What the getter of block `position` gives for every item."""

@@ -62,6 +62,7 @@ from plainlearn.optim import SGD, Adam, RMSProp, combine_scheds, combined_cos
 from plainlearn.train import Callback, Learner, Recorder
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
 from plainlearn.vision.image import load_image, verify_images
 from plainlearn.vision.learner import cnn_learner, vision_learner
 from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
@@ -97,6 +98,8 @@ __all__ = [
     "SGD",
     "Adam",
     "AdaptiveConcatPool2d",
+    "BBoxBlock",
+    "BBoxLblBlock",
     "BCEWithLogitsLossFlat",
     "Block",
     "Brightness",

@@ -230,31 +230,46 @@ def map_points(maps: Maps, points: Tensor) -> Tensor:
     return torch.stack([x / weight, y / weight], dim=-1).to(points.dtype)
 
 
-def map_boxes(maps: Maps, boxes: Tensor, *, min_visible: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Where boxes of the input appear in the output, clipped to it: (N, K, 4) as (x0, y0, x1, y1), −1..1.
+def map_boxes(maps: Maps, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Where boxes of the input appear in the output, cut off by it: (N, K, 4) as (x0, y0, x1, y1), −1..1.
 
-    A box follows its four corners and becomes the upright box around them. Returns the boxes and which of
-    them to keep, (N, K) of bool: those with some area left, and at least `min_visible` of what it was
-    before clipping. Boxes that are gone, or had no area (padding), come back as zeros.
+    A box becomes the upright box around what can be seen of it: of a turned one whose corner is out of view,
+    that is less than the box around its corners, and of one that passes the view by it is nothing. Returns the
+    boxes and which of them are seen at all, (N, K) of bool; the others, and those without an area (padding), are zeros.
     """
     if boxes.ndim != 3 or boxes.shape[-1] != 4 or not boxes.is_floating_point():
         raise ShapeError(f"boxes are {boxes.dtype} of shape {tuple(boxes.shape)}; expected floats (N, K, 4)")
+    if not boxes.shape[1]:
+        return boxes, boxes.new_zeros(boxes.shape[:2], dtype=torch.bool)
     corners = boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(len(boxes), -1, 2)
-    x, y, weight = (each.reshape(*boxes.shape[:2], 4) for each in _project(maps, corners))
-    # A strong warp can leave a corner behind the horizon, where dividing would wrap it round: cut there.
+    p, q, r = (each.reshape(*boxes.shape[:2], 4) for each in _project(maps, corners))
+    # What is seen is a polygon, of three kinds of corners: the box's own that are in view, ...
+    lines = torch.stack([r + p, r - p, r + q, r - q], -1)  # a point is in view where all four are positive
+    own = (lines >= 0).all(-1) & (r > _FAR)
+    # ... points in which an edge of it (the first side) crosses an edge of the view (the second), ...
     following = [1, 2, 3, 0]
-    share = (weight - _FAR) / (weight - weight[..., following])
-    cut = (weight > _FAR) != (weight[..., following] > _FAR)
-    seen = torch.cat([weight > _FAR, cut], -1)
-    x, y = (torch.cat([e / weight, (e + share * (e[..., following] - e)) / _FAR], -1) for e in (x, y))
-    low = torch.stack([e.masked_fill(~seen, torch.inf).amin(-1) for e in (x, y)], -1)
-    high = torch.stack([e.masked_fill(~seen, -torch.inf).amax(-1) for e in (x, y)], -1)
-    inside_low, inside_high = low.clamp(-1, 1), high.clamp(-1, 1)
-    before, after = (high - low).prod(-1), (inside_high - inside_low).prod(-1)
+    ahead = lines[..., following, :]
+    share = lines / (lines - ahead)
+    cut_p, cut_q, cut_r = (e[..., None] + share * (e[..., following] - e)[..., None] for e in (p, q, r))
+    within = torch.maximum(cut_p.abs(), cut_q.abs()) <= cut_r * (1 + _FAR)
+    crossing = ((lines > 0) != (ahead > 0)) & within & (cut_r > _FAR)
+    # ... and the view's own that lie in the box. Behind the horizon there are none of the three.
+    view = torch.from_numpy(_CORNERS).to(p)
+    m = torch.from_numpy(maps / maps[:, 2:, 2:]).to(p.dtype).to(p.device, non_blocking=True)
+    x, y, weight = (m[:, i, :2] @ view.T + m[:, i, 2:] for i in range(3))
+    place = torch.stack([x / weight, y / weight], -1)[:, None]
+    inside = (place >= boxes[:, :, None, :2]) & (place <= boxes[:, :, None, 2:])
+    held = inside.all(-1) & (weight > _FAR)[:, None]
+    seen = torch.cat([own, crossing.flatten(2), held], -1)
+    found = [
+        torch.cat([each / r, (cut / cut_r).flatten(2), view[:, axis].expand(held.shape)], -1)
+        for axis, (each, cut) in enumerate(((p, cut_p), (q, cut_q)))
+    ]
+    low = torch.stack([each.masked_fill(~seen, torch.inf).amin(-1) for each in found], -1).clamp(-1, 1)
+    high = torch.stack([each.masked_fill(~seen, -torch.inf).amax(-1) for each in found], -1).clamp(-1, 1)
     solid = (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
-    keep = solid & ((inside_high - inside_low) > 0).all(-1) & (after >= min_visible * before)
-    clipped = torch.cat([inside_low, inside_high], -1).masked_fill(~keep[..., None], 0.0)
-    return clipped.to(boxes.dtype), keep
+    keep = solid & (high > low).all(-1)
+    return torch.cat([low, high], -1).masked_fill(~keep[..., None], 0.0).to(boxes.dtype), keep
 
 
 def to_pixels(maps: Maps, input_size: npt.ArrayLike, output_size: npt.ArrayLike) -> Maps:

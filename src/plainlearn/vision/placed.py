@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from plainlearn.core.errors import ShapeError
 from plainlearn.vision import geometry
@@ -194,16 +195,52 @@ class PlacedPoints(Placed):
 
 @dataclass(frozen=True, eq=False)
 class PlacedBoxes(Placed):
-    """Boxes, float (K, 4) each as (x0, y0, x1, y1) in −1..1; read clipped, (N, most, 4), gone ones zeros."""
+    """Boxes, float (K, 4) each as (left, top, right, bottom) in −1..1; read clipped, (N, most, 4).
+
+    A box that is out of view is left out, those behind it move up, and zeros fill what is left of a row.
+    """
+
+    has_frame: ClassVar[bool] = False
+
+    @classmethod
+    def from_batch(cls, batch: Tensor) -> PlacedBoxes:
+        """A batch of boxes (N, K, 4) that are in −1..1 already, filled up with zeros."""
+        return cls(batch, np.zeros((len(batch), 2), dtype=np.int64), geometry.identity(len(batch)))
+
+    def read(self) -> Tensor:
+        boxes, seen = _moved_boxes(self.maps, self.things)
+        return _to_front(boxes, seen)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedBoxLabels(Placed):
+    """Labels of boxes, each thing a pair: boxes (K, 4), and their labels (K,) int64; read as (N, most).
+
+    They carry their boxes along, and so tell by themselves which are still in view: row for row and
+    place for place the labels of what `PlacedBoxes` reads. `padding` fills what is left of a row.
+    """
+
+    padding: int = 0
 
     has_frame: ClassVar[bool] = False
 
     def read(self) -> Tensor:
-        most = max(len(boxes) for boxes in self.things)
-        padded = torch.zeros(len(self), most, 4)
-        for row, boxes in zip(padded, self.things, strict=True):
-            row[: len(boxes)] = torch.as_tensor(boxes)
-        return geometry.map_boxes(self.maps, padded)[0]
+        _, seen = _moved_boxes(self.maps, [boxes for boxes, _ in self.things])
+        labels = pad_sequence([torch.as_tensor(labels) for _, labels in self.things], batch_first=True)
+        return _to_front(labels.masked_fill(~seen, self.padding), seen)
+
+
+def _moved_boxes(maps: Maps, boxes: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Where the boxes appear, (N, most, 4), and which of them are in view, (N, most)."""
+    padded = pad_sequence([torch.as_tensor(each) for each in boxes], batch_first=True)
+    return geometry.map_boxes(maps, padded)
+
+
+def _to_front(rows: Tensor, seen: Tensor) -> Tensor:
+    """Each row's entries that are `seen`, in their order, then the others, cut to the fullest row's number."""
+    order = (~seen).byte().argsort(dim=1, stable=True)
+    most = int(seen.sum(dim=1).max()) if seen.numel() else 0  # note: on a GPU this waits for it
+    return torch.take_along_dim(rows, order if rows.ndim == 2 else order[..., None], dim=1)[:, :most]
 
 
 def frame_of(fields: Sequence[Any]) -> Placed:

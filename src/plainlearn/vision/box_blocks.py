@@ -1,0 +1,209 @@
+"""Blocks of boxes: where things are in a picture, and what they are, through every transform together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentError, DataError, ShapeError
+from plainlearn.core.lists import L
+from plainlearn.data.blocks import Block, Geometry, MultiCategoryBlock
+from plainlearn.data.dataset import shown
+from plainlearn.vision.geometry import identity
+from plainlearn.vision.placed import PlacedBoxes, PlacedBoxLabels
+
+_DRAWN = "box"  # the mark of a drawn box, by which its label finds it
+
+_NO_PICTURE = "boxes are measured in the picture they lie on, and there is none in the sample"
+
+
+class BBoxBlock(Block):
+    """Boxes, as (left, top, right, bottom) in pixels of the image: a list or array (K, 4), of which K may be 0.
+
+    The numbers are edges: (0, 0, width, height) is the whole picture. A batch is (B, N, 4) float32 in
+    −1..1, the outer edges of the picture; N is the most that a picture of the batch has in view, and
+    zeros fill up the others. Each box moves with its picture: its corners are mapped, the upright box
+    around them is clipped, and when nothing is left it goes, together with its label in a `BBoxLblBlock`.
+    It implies no loss: that depends on how the model predicts boxes.
+    """
+
+    geometry: ClassVar[Geometry] = "boxes"
+
+    def check(self, value: Any) -> str:
+        try:
+            boxes = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            return f"the boxes are {describe(value)}; expected numbers (left, top, right, bottom) for each"
+        if boxes.size == 0:
+            return ""
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            return f"the boxes have the shape {boxes.shape}; expected (K, 4), a list of (left, top, right, bottom)"
+        if not np.isfinite(boxes).all():
+            return f"box {_first(~np.isfinite(boxes).all(axis=1), boxes)} is not finite"
+        empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+        if empty.any():
+            return (
+                f"box {_first(empty, boxes)} has its right or bottom edge before its left or top; "
+                "expected (left, top, right, bottom), not a width and a height"
+            )
+        if boxes.max() <= 1 and (boxes % 1).any():
+            return f"box {_first([True], boxes)} is smaller than a pixel; expected pixels, not fractions"
+        return ""
+
+    def open(self, value: Any) -> NDArray[np.float32]:
+        if reason := self.check(value):
+            raise DataError(reason)
+        return np.asarray(value, dtype=np.float32).reshape(-1, 4)
+
+    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PlacedBoxes:
+        height, width = frame
+        gone = (thing >= [width, height, np.inf, np.inf]).any(axis=1) | (thing[:, 2:] <= 0).any(axis=1)
+        if gone.any():
+            raise DataError(
+                f"box {_first(gone, thing)} lies outside its picture of {width} × {height} (width × height)"
+            )
+        units = (2 * thing / np.array([width, height] * 2) - 1).clip(-1, 1).astype(np.float32)
+        return PlacedBoxes([units], np.array([frame], dtype=np.int64), identity())
+
+    def encode(self, thing: NDArray[np.float32] | PlacedBoxes) -> PlacedBoxes:
+        if isinstance(thing, PlacedBoxes):
+            return thing
+        raise ArgumentError(_NO_PICTURE, try_="blocks=(ImageBlock, BBoxBlock, BBoxLblBlock)")
+
+    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PlacedBoxes:
+        return PlacedBoxes.joined(parts, [shown(item) for item in items])
+
+    def begin_batch(self, batch: Tensor | PlacedBoxes) -> PlacedBoxes:
+        return PlacedBoxes.from_batch(batch) if isinstance(batch, Tensor) else batch
+
+    def settle(self, batch: Tensor | PlacedBoxes) -> Tensor:
+        return batch if isinstance(batch, Tensor) else batch.read()
+
+    def to_model(self, batch: Tensor | PlacedBoxes) -> Tensor:
+        return self.settle(batch)
+
+    def decode(self, encoded: Tensor) -> NDArray[np.float32]:
+        """Without what only fills up a row: (K, 4), still in −1..1."""
+        boxes = encoded.numpy()
+        return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+
+    def show(self, thing: NDArray[np.float32], ax: Any) -> str:
+        from matplotlib.patches import Rectangle
+        from matplotlib.patheffects import Normal, Stroke
+
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        for x0, y0, x1, y1 in (thing + 1) / 2:
+            corner = left + x0 * (right - left), top + y0 * (bottom - top)
+            box = Rectangle(corner, (x1 - x0) * (right - left), (y1 - y0) * (bottom - top), gid=_DRAWN,
+                            fill=False, edgecolor="white", linewidth=1.5)  # fmt: skip
+            # White with a dark rim is seen on any photo.
+            box.set_path_effects([Stroke(linewidth=3, foreground="black"), Normal()])
+            ax.add_patch(box)
+        return ""
+
+
+class BBoxLblBlock(Block):
+    """The label of each box of a `BBoxBlock`, in the same order: a list of K labels.
+
+    A batch is (B, N) int64, for the (B, N, 4) of the boxes. With `add_na` number 0 is the background, which
+    fills up rows; without, numbers begin at 0 and −1 fills up. The vocabulary is the sorted labels of the
+    training items, unless `vocab` is given. Raises `ShapeError` unless there is one label a box.
+    """
+
+    geometry: ClassVar[Geometry] = "boxes"
+
+    def __init__(self, vocab: Iterable[Any] | None = None, add_na: bool = True) -> None:
+        self._several = MultiCategoryBlock(vocab=vocab)
+        self.classes = self._several.classes
+        self.add_na = add_na
+        self._labels = L(["#na#", *self.classes] if add_na else self.classes)
+        self._numbers = {label: number for number, label in enumerate(self._labels)}
+
+    def setup(self, values: Sequence[Any]) -> Self:
+        return type(self)(self._several.setup(values).classes, self.add_na)
+
+    def check(self, value: Any) -> str:
+        return self._several.check(value)
+
+    def labels_of(self, value: Any) -> Iterable[Any]:
+        return tuple(value)
+
+    @property
+    def vocab(self) -> L[Any]:
+        return L(self._labels)
+
+    @property
+    def padding(self) -> int:
+        """What fills up the rows of a batch."""
+        return 0 if self.add_na else -1
+
+    def open(self, value: Any) -> NDArray[np.int64]:
+        if reason := self.check(value):
+            raise DataError(reason)
+        return np.array([self._numbers[label] for label in value], dtype=np.int64)
+
+    def beside(
+        self, thing: NDArray[np.int64] | Tensor | PlacedBoxLabels, sample: Sequence[Any]
+    ) -> PlacedBoxLabels:
+        if isinstance(thing, PlacedBoxLabels):
+            return thing
+        found = [each for each in sample if isinstance(each, PlacedBoxes)]
+        if len(found) != 1:
+            raise ArgumentError(
+                f"the labels of boxes belong to one block of boxes, and the sample has {len(found)}",
+                try_="blocks=(ImageBlock, BBoxBlock, BBoxLblBlock)",
+            )
+        boxes = found[0]
+        # One sample on its way to a batch, or the rows of a batch on its way to the model.
+        rows = cast("Sequence[Any]", thing if isinstance(thing, Tensor) else [thing])
+        pairs = list(zip(boxes.things, rows, strict=True))
+        if len(pairs[0][0]) != len(pairs[0][1]):
+            raise ShapeError(
+                f"there are {len(pairs[0][1])} labels for {len(pairs[0][0])} boxes; expected one label a box"
+            )
+        return PlacedBoxLabels(pairs, boxes.originals, boxes.maps, padding=self.padding)
+
+    def encode(self, thing: NDArray[np.int64] | PlacedBoxLabels) -> PlacedBoxLabels:
+        if isinstance(thing, PlacedBoxLabels):
+            return thing
+        raise ArgumentError(_NO_PICTURE, try_="blocks=(ImageBlock, BBoxBlock, BBoxLblBlock)")
+
+    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PlacedBoxLabels:
+        return PlacedBoxLabels.joined(parts, [shown(item) for item in items])
+
+    def settle(self, batch: Tensor | PlacedBoxLabels) -> Tensor:
+        return batch if isinstance(batch, Tensor) else batch.read()
+
+    def to_model(self, batch: Tensor | PlacedBoxLabels) -> Tensor:
+        return self.settle(batch)
+
+    def decode(self, encoded: Tensor) -> L[Any]:
+        """The labels, without what only fills up a row."""
+        numbers = (int(number) for number in encoded)
+        return L([self._labels[number] for number in numbers if number != self.padding])
+
+    def show(self, thing: Sequence[Any], ax: Any) -> str:
+        drawn = [patch for patch in ax.patches if patch.get_gid() == _DRAWN]
+        if len(drawn) != len(thing):
+            return "; ".join(map(str, thing))
+        for box, label in zip(drawn, thing, strict=True):
+            ax.annotate(
+                str(label), box.get_xy(), xytext=(2, -2), textcoords="offset points", va="top", fontsize=8,
+                color="white", annotation_clip=False,
+                bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5},
+            )  # fmt: skip
+        return ""
+
+    def __repr__(self) -> str:
+        return f"BBoxLblBlock(vocab={list(self.classes)!r}, add_na={self.add_na})"
+
+
+def _first(bad: Any, boxes: NDArray[Any]) -> str:
+    """The first bad box, as people count and write it."""
+    number = int(np.flatnonzero(bad)[0])
+    return f"{number} {tuple(round(float(edge), 2) for edge in boxes[number])}"
