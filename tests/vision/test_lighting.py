@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError, ShapeError
+from plainlearn.core.errors import ArgumentError, DataError, ShapeError
+from plainlearn.data import CategoryBlock, DataBlock, IndexSplitter
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
 from plainlearn.vision.placed import PlacedImage
+from plainlearn.vision.transforms import Flip
 
 BLOCK = ImageBlock()
 PIXELS = torch.from_numpy(np.random.default_rng(0).integers(5, 250, (4, 3, 6, 5), dtype=np.uint8))
@@ -131,3 +133,72 @@ def test_items_lit_one_by_one_keep_their_light_in_the_batch_and_on_the_way_to_a_
 def test_settings_that_cannot_be_are_refused(make: Any) -> None:
     with pytest.raises(ArgumentError, match="expected"):
         make()
+
+
+def noisy(seed: int) -> np.ndarray[Any, Any]:
+    return (
+        np.random.default_rng(seed)
+        .normal([60, 120, 200], [5, 15, 25], (9, 8, 3))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
+
+
+def learned_from(batch_tfms: Any, seed: int = 0, bs: int = 6) -> Any:
+    block = DataBlock((ImageBlock, CategoryBlock), get_x=noisy, get_y=lambda item: item % 2,
+                      splitter=IndexSplitter([0, 1]), batch_tfms=batch_tfms)  # fmt: skip
+    return block.dataloaders(list(range(20)), bs=bs, num_workers=0, seed=seed, device="cpu")
+
+
+def test_without_numbers_they_are_learned_from_one_training_batch_and_undone() -> None:
+    dls = learned_from([Normalize(), Flip(1.0)])
+    (learned,) = [each for each in dls.batch_tfms if isinstance(each, Normalize)]
+    raw = torch.cat([learned_from(Flip(1.0)).one_batch()[0]]).double()
+    std, mean = torch.std_mean(raw, dim=(0, 2, 3))
+    assert torch.allclose(torch.tensor(learned.mean).double(), mean, atol=1e-4)
+    assert torch.allclose(torch.tensor(learned.std).double(), std, atol=1e-4)
+    x, y = dls.one_batch()
+    assert x.mean((0, 2, 3)).abs().max() < 0.01 and (x.std((0, 2, 3)) - 1).abs().max() < 0.01
+    (image, _), *_ = dls.decoded_samples((x, y))
+    assert any(np.array_equal(image, noisy(item)[:, ::-1]) for item in range(20))
+    assert repr(learned).startswith("Normalize(mean=(0.2") and "Normalize(mean=(0.2" in repr(dls.batch_tfms)
+
+
+def test_what_is_learned_is_the_same_for_a_seed_and_for_every_loader() -> None:
+    one, same, other = (learned_from(Normalize(), seed) for seed in (3, 3, 4))
+    assert one.batch_tfms == same.batch_tfms != other.batch_tfms
+    expected = torch.cat([x for x, _ in one.valid])
+    assert torch.equal(one.test_dl([0, 1]).one_batch()[0], expected)
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (one.batch_tfms[0].mean, one.batch_tfms[0].std))
+    wanted = (torch.from_numpy(noisy(0)).permute(2, 0, 1) / 255 - mean) / std
+    assert torch.allclose(expected[0], wanted, atol=1e-4)
+
+
+def test_learning_takes_nothing_from_the_training_that_follows() -> None:
+    stats = learned_from(Normalize()).batch_tfms[0]
+    for learned, given in zip(learned_from(Normalize()).train, learned_from(stats).train, strict=True):
+        assert torch.equal(learned[0], given[0])
+
+
+def test_what_cannot_be_learned_is_said() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"Normalize\(\) has seen no data yet.*\n  Try Normalize.from_stats"
+    ):
+        applied(Normalize(), FLOATS)
+    with pytest.raises(DataError, match="channel 1 has the same value in all of a training batch"):
+        Normalize().setup((FLOATS * torch.tensor([1, 0, 1]).view(3, 1, 1),), (BLOCK,))
+    with pytest.raises(ShapeError, match=r"one number of channels; found \[1, 3\]"):
+        Normalize().setup((FLOATS, FLOATS[:, :1]), (BLOCK, BLOCK))
+    with pytest.raises(ShapeError, match="found no image"):
+        Normalize().setup((torch.zeros(3),), (CategoryBlock(),))
+    with pytest.raises(ArgumentError, match="mean and std are empty"):
+        Normalize.from_stats([], [])
+
+
+def test_the_story_of_a_data_block_tells_what_was_learned() -> None:
+    lines: list[str] = []
+    block = DataBlock(
+        (ImageBlock, CategoryBlock), get_x=noisy, get_y=str, splitter=IndexSplitter([0]), batch_tfms=Normalize
+    )
+    block.summary([0, 1, 2, 3, 4, 0], write=lines.append)
+    assert any(line.startswith("  Normalize(mean=(0.2") for line in lines)

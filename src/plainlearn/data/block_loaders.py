@@ -87,9 +87,14 @@ class BlockLoaders(DataLoaders):
         batch_tfms: Sequence[Transform] = (),
     ) -> None:
         place = default_device() if device is None else torch.device(device)
-        self.datasets, self.batch_tfms = datasets, tuple(batch_tfms)
+        self.datasets, self.batch_tfms = datasets, ()
         self.num_workers = _default_workers() if num_workers is None else num_workers
         blocks = datasets.train.blocks
+        for transform in sorted(batch_tfms, key=lambda transform: transform.order):
+            if transform.learns:  # from one batch, as those before it in the order leave it
+                seen = self._loader(datasets.train, 0, place, bs=bs, shuffle=shuffle, seed=seed).one_batch()
+                transform = transform.setup(seen, blocks)
+            self.batch_tfms = (*self.batch_tfms, transform)
         train = self._loader(datasets.train, 0, place, bs=bs, shuffle=shuffle, seed=seed)
         # The last short batch is dropped so that batch norm never sees a few stray items, but
         # a set smaller than one batch is one batch, not none.

@@ -94,6 +94,7 @@ class Summary:
         fields = tuple(block.begin_batch(field) for block, field in zip(dataset.blocks, batch, strict=True))
         for transform in for_side(self.block.batch_tfms, 0):
             with self.step(f"applying {transform} to a batch", members, dataset):
+                transform = transform.setup(fields, dataset.blocks) if transform.learns else transform
                 fields = transform.on_batch(fields, dataset.blocks, rng, train=True)
             self.write(f"  {transform} -> {', '.join(map(described, fields))}")
         for block, field in zip(dataset.blocks, fields, strict=True):

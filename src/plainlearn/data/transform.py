@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
@@ -30,6 +30,15 @@ class Transform:
     def acts_on(self, side: int) -> bool:
         """Whether it acts in training (0), in validation (1)."""
         return self.split_idx in (None, side)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has yet to see a training batch; see `setup`."""
+        return False
+
+    def setup(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> Self:
+        """The transform for data of which this is a training batch, as those before it leave it."""
+        return self
 
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
@@ -59,7 +68,7 @@ class Function(Transform):
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
-        return self._called(things)
+        return self._called(tuple(_own(thing) for thing in things))
 
     def on_batch(
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
@@ -77,6 +86,11 @@ class Function(Transform):
 
     def __repr__(self) -> str:
         return f"Function({getattr(self.function, '__name__', self.function)!s})"
+
+
+def _own(thing: Any) -> Any:
+    """The thing, which its function may change: not one that a cache keeps for others."""
+    return np.require(cast(Any, thing), requirements="W") if isinstance(thing, np.ndarray) else thing
 
 
 def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
