@@ -40,4 +40,4 @@ def test_a_hook_counts_as_overridden_in_a_subclass_and_in_its_subclass(hook: str
 
 def test_the_hooks_named_are_the_hooks_there_are() -> None:
     public = {name for name in vars(Callback) if not name.startswith("_")}
-    assert public == set(HOOKS)
+    assert public == {*HOOKS, "state_dict", "load_state_dict"}
