@@ -1,18 +1,29 @@
 """Tests of the cache of decoded pixels."""
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.data.block import DataBlock
+from plainlearn.data.blocks import CategoryBlock
+from plainlearn.data.split import IndexSplitter
+from plainlearn.data.transform import Function
+from plainlearn.vision import memory
+from plainlearn.vision.augment import aug_transforms
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.cache import PixelCache
+from plainlearn.vision.imagefile import read_file
+from plainlearn.vision.transforms import Resize
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +61,12 @@ def test_nothing_is_kept_when_nothing_is_wanted():
     assert decode.asked == 2
 
 
-@pytest.mark.parametrize("where", ["memory", "disk"])
-def test_what_a_caller_does_to_its_pixels_stays_with_it(where):
+@pytest.mark.parametrize("where", ["auto", "memory", "disk"])
+def test_what_is_shared_cannot_be_changed(where):
     cache, decode = PixelCache(where), Decoder()
-    cache.pixels(b"abcd", decode)[:] = 0
-    cache.pixels(b"abcd", decode)[:] = 0
+    for _ in range(2):
+        with pytest.raises(ValueError, match="read-only"):
+            cache.pixels(b"abcd", decode)[:] = 0
     assert cache.pixels(b"abcd", decode).tobytes() == b"abcd"
 
 
@@ -70,7 +82,7 @@ def test_memory_and_disk_are_not_filled_beyond_their_share(tmp_path):
     for letter in b"abcdef":
         cache.pixels(bytes([letter]) * 4, decode)
     assert len(cache.kept) == 2
-    assert len(list((tmp_path / "home").rglob("*.npy"))) == 2
+    assert len(list((tmp_path / "home").rglob("*.pixels"))) == 2
     for letter in b"abcdef":
         assert cache.pixels(bytes([letter]) * 4, decode).tobytes() == bytes([letter]) * 4
 
@@ -89,10 +101,12 @@ def test_another_process_finds_what_is_on_disk(tmp_path):
 def test_a_damaged_entry_is_decoded_again(tmp_path):
     decode = Decoder()
     PixelCache("disk").pixels(b"abcd", decode)
-    (entry,) = (tmp_path / "home").rglob("*.npy")
-    entry.write_bytes(entry.read_bytes()[:40])
-    assert PixelCache("disk").pixels(b"abcd", decode).tobytes() == b"abcd"
-    assert decode.asked == 2
+    (entry,) = (tmp_path / "home").rglob("*.pixels")
+    whole = entry.read_bytes()
+    for count, damaged in enumerate((whole[:-1], whole[:10], b"", whole + b"x", b"\xff" * 8 + whole[8:]), 2):
+        entry.write_bytes(damaged)
+        assert PixelCache("disk").pixels(b"abcd", decode).tobytes() == b"abcd"
+        assert decode.asked == count
 
 
 def test_a_place_that_cannot_be_written_costs_only_time(tmp_path):
@@ -139,6 +153,82 @@ def test_a_file_that_changes_is_decoded_anew(tmp_path):
     for level in (10, 200):
         Image.new("RGB", (4, 4), (level, level, level)).save(file)
         assert block.open(file).max() == level
+
+
+def test_a_file_at_rest_is_not_read_again_and_one_that_changed_is(tmp_path, monkeypatch):
+    file, block = tmp_path / "a.png", ImageBlock(cache="memory")
+    Image.new("L", (4, 4), 10).save(file)
+    os.utime(file, (1e9, 1e9))
+    monkeypatch.setattr(time, "time", lambda: 4e9)  # long after
+    block.open(file)
+    monkeypatch.setattr("plainlearn.vision.cache.read_file", lambda *_: pytest.fail("read again"))
+    assert block.open(file).max() == 10
+    monkeypatch.setattr("plainlearn.vision.cache.read_file", read_file)
+    Image.new("L", (4, 4), 200).save(file)
+    os.utime(file, (1e9, 1e9))  # its change is told by the other time, which nobody sets
+    assert block.open(file).max() == 200
+
+
+def test_kept_pixels_are_read_without_a_copy_and_augmented_to_the_same_bits(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    files = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.roll(pixels, number, axis=0)).save(file)
+    batches = {}
+    for where in ("none", "memory", "disk"):
+        data = DataBlock((ImageBlock(cache=where), CategoryBlock), get_y=lambda file: "a", item_tfms=Resize(24),
+                         splitter=IndexSplitter([4]), batch_tfms=aug_transforms(size=16))  # fmt: skip
+        loader = data.dataloaders(files, bs=4, num_workers=2, seed=3, device="cpu").train
+        batches[where] = [x for _ in range(3) for x, _ in loader]
+    for where in ("memory", "disk"):
+        assert all(map(torch.equal, batches["none"], batches[where]))
+
+
+def test_a_function_of_the_users_may_change_what_it_gets(tmp_path):
+    file, block = tmp_path / "a.png", ImageBlock(cache="memory")
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(file)
+
+    def darken(things):
+        things[0][:] = 0
+        return things
+
+    change = Function(darken)
+    for _ in range(2):
+        things = (block.open(file),)
+        assert change.on_items(things, (block,), np.random.default_rng(0), train=True)[0].max() == 0
+    assert block.open(file).max() == 9
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_kept_pixels_become_tensors_of_their_own(tmp_path, mode):
+    file, block = tmp_path / "a.png", ImageBlock(mode, cache="memory")
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(file)
+    block.encode(block.open(file)).zero_()
+    assert block.open(file).max() == 9
+    batch = block.place(block.open(file), (4, 4)).presized()
+    assert batch.shape == (1, block.channels, 4, 4)
+    batch.zero_()
+    assert block.open(file).max() == 9
+
+
+def test_memory_free_is_that_of_the_smallest_group(tmp_path):
+    own = tmp_path / "own"
+    own.write_text("0::/jobs/mine\n")
+    for place, limit, used in (("jobs", "max", "5"), ("jobs/mine", "1000", "400")):
+        folder = tmp_path / "groups" / place
+        folder.mkdir(parents=True)
+        (folder / "memory.max").write_text(limit)
+        (folder / "memory.current").write_text(used)
+    assert min(memory._of_the_groups(tmp_path / "groups", own)) == 600
+    assert min(memory._of_the_groups(tmp_path / "groups", tmp_path / "none")) > 1 << 60
+    assert 0 < memory.free_memory() < 1 << 50
+
+
+def test_copies_for_processes_share_what_one_would_take(monkeypatch):
+    monkeypatch.setattr("plainlearn.vision.cache.free_memory", lambda: 8000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    cache = PixelCache("memory")
+    assert (cache.memory_left, pickle.loads(pickle.dumps(cache)).memory_left) == (2000, 500)
 
 
 def test_a_bad_file_is_named_with_a_cache_too(tmp_path):

@@ -20,8 +20,7 @@ from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import rmse
 from plainlearn.vision.cache import PixelCache, Where
 from plainlearn.vision.geometry import identity
-from plainlearn.vision.image import MAX_MEMORY, load_image, load_mask
-from plainlearn.vision.imagefile import read_file
+from plainlearn.vision.image import load_image, load_mask
 from plainlearn.vision.placed import PlacedImage, PlacedMask, PlacedPoints, different_sizes
 
 
@@ -53,7 +52,7 @@ class ImageBlock(Block):
             return load_image(value, mode=self.mode, background=self.background)
         path = os.fspath(cast("str", value))
         try:
-            return self._kept.pixels(read_file(path, MAX_MEMORY), self._decoded)
+            return self._kept.of_file(path, self._decoded)
         except DataError:
             return load_image(path, mode=self.mode, background=self.background)  # which names the file
 
@@ -71,7 +70,7 @@ class ImageBlock(Block):
         if isinstance(thing, PlacedImage):
             return thing  # it is read with its batch
         channels_last = thing if thing.ndim == 3 else thing[:, :, None]
-        return torch.from_numpy(np.ascontiguousarray(channels_last.transpose(2, 0, 1)))
+        return torch.from_numpy(np.require(channels_last.transpose(2, 0, 1), requirements=["C", "W"]))
 
     def decode(self, encoded: Tensor) -> NDArray[np.uint8]:
         channels_last = encoded.numpy().transpose(1, 2, 0)

@@ -1,9 +1,14 @@
 """Decoded pixels, kept so that later epochs need not decode: in memory while there is room, else on disk.
 
 What is kept is told by a file's contents, not by its name or time: a file that changes is decoded anew, and
-copies share one entry. On disk each picture is a `.npy` file of its own in the cache folder, written under
+copies share one entry. A file that has rested since it was last read (the same place, size and times) is known to
+hold what it held, and is not read again. On disk each picture is a file of its own in the cache folder, written under
 another name and then renamed, so that two processes, or a killed one, can do no harm. Nothing is ever
-written beside the user's data.
+written beside the user's data. Such a file is read, not mapped: on 370 pets a read took 0.07 ms, a map 0.12 more for
+the pages that come one by one.
+
+It is no default. On the pets a cached epoch takes 2.1 ms of CPU an image in place of 3.3, where a step of ResNet-18 on
+a CPU takes 100; that is not worth a quarter of somebody's memory unasked.
 """
 
 from __future__ import annotations
@@ -13,24 +18,35 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.data.storage import cache_home
+from plainlearn.vision.imagefile import read_file
+from plainlearn.vision.memory import MAX_MEMORY, free_memory
 from plainlearn.vision.pixels import Pixels
 
 Where = Literal["auto", "memory", "disk", "none"]
 
-_SHARE_OF_MEMORY = 0.25
-_SHARE_OF_DISK = 0.25
+_SHARE = 0.25  # of what is free
+_AT_REST_SECONDS = 2.0  # a change sooner after another may leave a file's times as they are
+_HEAD = 3 * 8  # bytes before the pixels of a kept file: height, width, channels (0: grey)
+
+
+class _Known(NamedTuple):
+    """A file that was read: how it looked from outside, and the digest of its bytes."""
+
+    look: tuple[int, ...]
+    digest: bytes
 
 
 class PixelCache:
-    """Keeps what `decode` gives for a file's bytes, as long as there is room; hands out copies.
+    """Keeps what `decode` gives for a file's bytes, as long as there is room; hands out arrays to read, not to change.
 
     `where` is "memory", "disk", "none", or "auto": memory up to a quarter of what is free, then disk up to a
     quarter of what is free there. `key` tells apart different ways of decoding the same file.
@@ -45,61 +61,90 @@ class PixelCache:
             )
         self.where, self.key = where, key
         self.folder = cache_home() / "pixels"
-        self.memory_left = (
-            (_free_memory() if memory is None else memory) if where in ("auto", "memory") else 0
-        )
-        self.disk_left = (
-            (_free_disk(self.folder) if disk is None else disk) if where in ("auto", "disk") else 0
-        )
+        self.memory_left = self.disk_left = 0
+        if where in ("auto", "memory"):
+            self.memory_left = int(free_memory() * _SHARE) if memory is None else memory
+        if where in ("auto", "disk"):
+            self.disk_left = _free_disk(self.folder) if disk is None else disk
         self.kept: dict[bytes, Pixels] = {}
+        self.known: dict[str, _Known] = {}
         self.lock = threading.Lock()
         self.hits = self.misses = 0
 
+    def of_file(self, path: str, decode: Callable[[bytes], Pixels]) -> Pixels:
+        """What `decode` gives for the file's bytes: from the cache if they are there. Raises what `read_file` does."""
+        look = _look(path)  # before it is read: a change in between is then seen the next time
+        known = self.known.get(path)
+        if known is not None and known.look == look:
+            found = self._found(known.digest)
+            if found is not None:
+                return found
+        data = read_file(path, MAX_MEMORY)
+        if look is not None and self.where != "none":
+            self.known[path] = _Known(look, self._digest(data))
+        return self.pixels(data, decode)
+
     def pixels(self, data: bytes, decode: Callable[[bytes], Pixels]) -> Pixels:
-        """What `decode(data)` gives: from the cache if it is there. The array is the caller's own."""
+        """What `decode(data)` gives: from the cache if it is there."""
         if self.where == "none":
             return decode(data)
-        digest = hashlib.blake2b(data, digest_size=20, person=self.key.encode()[:16]).digest()
+        digest = self._digest(data)
+        found = self._found(digest)
+        if found is not None:
+            return found
+        self.misses += 1
+        return self._keep(digest, decode(data))
+
+    def _digest(self, data: bytes) -> bytes:
+        return hashlib.blake2b(data, digest_size=20, person=self.key.encode()[:16]).digest()
+
+    def _found(self, digest: bytes) -> Pixels | None:
         found = self.kept.get(digest)
         if found is None and self.where != "memory":
             found = self._from_disk(digest)
         if found is not None:
             self.hits += 1
-            return found.copy()
-        self.misses += 1
-        made = decode(data)
-        self._keep(digest, made)
-        return made
+        return found
 
-    def _keep(self, digest: bytes, pixels: Pixels) -> None:
+    def _keep(self, digest: bytes, pixels: Pixels) -> Pixels:
+        shared = _to_read(pixels)
         with self.lock:
             in_memory = pixels.nbytes <= self.memory_left
             on_disk = not in_memory and pixels.nbytes <= self.disk_left
             if in_memory:
                 self.memory_left -= pixels.nbytes
+                self.kept[digest] = shared
             elif on_disk:
                 self.disk_left -= pixels.nbytes
-        if in_memory:
-            self.kept[digest] = pixels.copy()
-        elif on_disk:
+        if on_disk:
             self._to_disk(digest, pixels)
+        return shared
 
     def _place(self, digest: bytes) -> Path:
         name = digest.hex()
-        return self.folder / name[:2] / f"{name[2:]}.npy"
+        return self.folder / name[:2] / f"{name[2:]}.pixels"
 
     def _from_disk(self, digest: bytes) -> Pixels | None:
         try:
-            return np.load(self._place(digest), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None  # not there, or damaged: it is decoded again
+            whole = np.fromfile(self._place(digest), np.uint8)
+        except OSError:
+            return None  # not there
+        if len(whole) < _HEAD:
+            return None
+        height, width, channels = whole[:_HEAD].view(np.int64).tolist()
+        pixels = whole[_HEAD:]
+        if min(height, width, channels) < 0 or height * width * max(channels, 1) != len(pixels):
+            return None  # damaged: it is decoded again
+        return _to_read(pixels.reshape((height, width, channels) if channels else (height, width)))
 
     def _to_disk(self, digest: bytes, pixels: Pixels) -> None:
         place = self._place(digest)
+        head = np.array([*pixels.shape, 0][:3], dtype=np.int64)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".part", delete=False) as file:
-                np.save(file, pixels, allow_pickle=False)
+                file.write(head.tobytes())
+                file.write(np.ascontiguousarray(pixels).data)
                 file.flush()
                 os.fsync(
                     file.fileno()
@@ -115,20 +160,32 @@ class PixelCache:
         # A worker process begins with an empty cache of its own; on disk they meet.
         return {"where": self.where, "key": self.key}
 
-    def __setstate__(self, state: dict[str, str]) -> None:
-        self.__init__(state["where"], state["key"])  # pyright: ignore[reportArgumentType]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # There may be a process for each core: together they take what one would.
+        share = int(free_memory() * _SHARE) // (os.cpu_count() or 1)
+        self.__init__(state["where"], state["key"], memory=share)
 
 
-def _free_memory() -> int:
-    """A quarter of the memory that is free now; nothing where the system does not say."""
+def _to_read(pixels: Pixels) -> Pixels:
+    """The same memory, which others have too and nobody may change."""
+    shared = pixels.view()
+    shared.flags.writeable = False
+    return shared
+
+
+def _look(path: str) -> tuple[int, ...] | None:
+    """What tells, without reading it, that a file is the same; None if it is not there or has just changed."""
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 0
-    return int(free * _SHARE_OF_MEMORY)
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None  # which reading it will explain
+    changed = max(status.st_mtime, status.st_ctime)
+    if abs(time.time() - changed) < _AT_REST_SECONDS:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _free_disk(folder: Path) -> int:
     """A quarter of what is free where the cache folder is, or will be."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
-    return int(shutil.disk_usage(there).free * _SHARE_OF_DISK)
+    return int(shutil.disk_usage(there).free * _SHARE)

@@ -1,14 +1,16 @@
-"""How much memory opening an image takes, known before a pixel is decoded."""
+"""How much memory opening an image takes, known before a pixel is decoded; and how much there is."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
 from plainlearn.core.errors import DataError
 
-__all__ = ["MAX_MEMORY", "STRIP", "check_memory", "check_pillows_limit", "decoding_cost"]
+__all__ = ["MAX_MEMORY", "STRIP", "check_memory", "check_pillows_limit", "decoding_cost", "free_memory"]
 
 MAX_MEMORY: Final = 1 << 30
 """Bytes that opening one image may take beyond what the program had: 1 GiB, room for 100 megapixels."""
@@ -57,3 +59,44 @@ def check_pillows_limit(kind: str, size: tuple[int, int]) -> None:
             f" rules over {kind}",
             try_="a larger PIL.Image.MAX_IMAGE_PIXELS, or to make the image smaller",
         )
+
+
+_UNKNOWN: Final = 2 << 30  # where the system does not say; little enough for any machine that trains
+
+
+def free_memory() -> int:
+    """Bytes that programs can still have: of the machine, or of the container that this runs in if that is less."""
+    return min(_of_the_machine(), *_of_the_groups())
+
+
+def _of_the_machine() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return _UNKNOWN
+
+
+def _of_the_groups(mount: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """What Linux's control groups leave to this process: one figure for each group that has a limit."""
+    left = [1 << 62]
+    try:
+        paths = [Path(line.split(":", 2)[2].strip()) for line in own.read_text().splitlines()]
+    except (OSError, IndexError):
+        return left
+    for path in paths:
+        for group in (path, *path.parents):
+            for root, most, now in ((mount, "memory.max", "memory.current"),
+                                    (mount / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")):  # fmt: skip
+                folder = root / group.relative_to("/")
+                try:
+                    limit, used = int((folder / most).read_text()), int((folder / now).read_text())
+                except (OSError, ValueError):
+                    continue  # no such group here, or one without a limit
+                left.append(max(limit - used, 0))
+    return left

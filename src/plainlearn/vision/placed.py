@@ -155,7 +155,7 @@ class PlacedImage(Placed):
         if isinstance(self.things, Tensor):
             pictures = self.things
         else:
-            pictures = torch.stack([torch.as_tensor(picture) for picture in self.things])
+            pictures = torch.from_numpy(np.stack(self.things))  # they may be arrays that are only to be read
         return pictures if self.layout == "chw" else pictures.permute(0, 3, 1, 2).contiguous()
 
 

@@ -228,10 +228,18 @@ def _pictures(images: Tensor | Sequence[Picture], layout: Layout) -> list[Tensor
 
 
 def _tensor(image: Tensor | npt.NDArray[Any]) -> Tensor:
-    """Without a copy, unless the array is one that torch refuses: read-only, as Pillow's are, or turned round."""
-    return (
-        image if isinstance(image, Tensor) else torch.from_numpy(np.require(image, requirements=["C", "W"]))
-    )
+    """Without a copy, unless the array is turned round, or lies in memory that cannot be written at all."""
+    if isinstance(image, Tensor):
+        return image
+    array = np.require(image, requirements="C")
+    if not array.flags.writeable:
+        array = array.view()
+        try:
+            # torch knows no tensor that is only to be read, and warns; here nothing writes to it.
+            array.flags.writeable = True
+        except ValueError:  # truly so, as an array on bytes is
+            array = array.copy()
+    return torch.from_numpy(array)
 
 
 def _pixel_maps(pictures: list[Tensor], maps: Maps, size: tuple[int, int]) -> Maps:
