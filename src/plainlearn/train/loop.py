@@ -126,7 +126,8 @@ class Learner:
                     started = time.perf_counter()
                     self._train_epoch()
                     train_loss = self.recorder.smooth_loss()
-                    valid_loss, *metrics = self._evaluate(self.dls.valid)
+                    with self.as_validated():
+                        valid_loss, *metrics = self._evaluate(self.dls.valid)
                     seconds = time.perf_counter() - started
                     row = Epoch(self.epoch, train_loss, valid_loss, tuple(metrics), seconds)
                     for callback in overriding(self.callbacks, "on_epoch"):
@@ -168,6 +169,14 @@ class Learner:
             return [math.nan] * (1 + len(self.meters))
         with self._autocast:
             return evaluate(self.model, self.step, batches, meters=self.meters, device=self._device)
+
+    @contextmanager
+    def as_validated(self) -> Generator[None]:
+        """The model as validation sees it, inside: a callback may have put averaged weights in place of the last."""
+        with ExitStack() as scopes:
+            for callback in overriding(self.callbacks, "validation_scope"):
+                scopes.enter_context(callback.validation_scope(self))
+            yield
 
     # ---- before the loop
 
