@@ -49,8 +49,12 @@ class Callback:
         """A training batch on the device, before the model sees it. Return the batch to use."""
         return batch
 
-    def on_gradients(self, learner: Learner, result: Result) -> None:
-        """The gradients are there; the optimizer has not moved."""
+    def on_gradients(self, learner: Learner, result: Result) -> bool | None:
+        """The gradients are there; the optimizer has not moved.
+
+        Returning False keeps it from moving: the gradients stay, the next batch adds its own, and the
+        callbacks that follow are not asked. Nothing is scaled for fp16 after `learner.precision.unscale(learner.optimizer)`.
+        """
 
     def on_step(self, learner: Learner, result: Result) -> None:
         """The optimizer has moved. `result` holds no way back through the model."""

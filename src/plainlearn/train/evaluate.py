@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -35,10 +35,11 @@ def evaluate(
     *,
     meters: Sequence[Meter] = (),
     device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> list[float]:
     """`[loss, metric, …]` over `batches`, each batch weighted by its size.
 
-    Batches are moved to `device`; the model must be there.
+    Batches are moved to `device`; the model must be there. `autocast` is around each step, not around the making of batches.
     Raises `DataError` when there is no batch and `MetricError` when a metric fails, naming it.
     """
     losses: list[Tensor] = []
@@ -49,7 +50,8 @@ def evaluate(
     with evaluating(model):
         for host_batch in batches:
             batch = to_device(host_batch, device, non_blocking=travels_alone)
-            result = step(model, batch)
+            with autocast():
+                result = step(model, batch)
             losses.append(result.loss)
             sizes.append(find_batch_size(batch))
             for meter in meters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,7 @@ from plainlearn.core.errors import DataError, LossError, ShapeError
 from plainlearn.core.tensors import to_cpu, to_device
 from plainlearn.losses.meaning import activation_of, decoding_of, unreduced
 from plainlearn.train.evaluate import evaluating
+from plainlearn.train.precision import in_full
 from plainlearn.train.step import apply_model, described, loss_name, split_batch
 
 
@@ -26,6 +28,7 @@ def predict_batches(
     with_decoded: bool = False,
     with_loss: bool = False,
     act: Callable[[Any], Any] | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[Any, ...]:
     """`([inputs,] predictions, targets[, decoded][, losses])` on the CPU, items in the order of the batches.
 
@@ -42,7 +45,8 @@ def predict_batches(
     with evaluating(model):
         for host_batch in batches:
             given, targets = split_batch(to_device(host_batch, device), inputs)
-            outputs = apply_model(model, given)
+            with autocast():
+                outputs = in_full(apply_model(model, given))
             predicted.append(to_cpu(activation(outputs)))
             aimed.append(to_cpu(targets))
             if with_input:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.optim.schedules import combined_cos, flat_cosine
+from plainlearn.optim.schedules import Combined, Cosine, combined_cos, flat_cosine
 from plainlearn.train.callbacks.schedule import Scheduled
 from plainlearn.train.setup import as_callbacks
 
@@ -54,6 +54,30 @@ def fit_flat_cos(
     _check_above_0(div_final=div_final)
     factor = flat_cosine(pct_start, 1.0, 1 / div_final)
     learner.fit(n_epoch, lr, wd, cbs=[*as_callbacks(cbs), Scheduled(factor)])
+
+
+def fit_sgdr(
+    learner: Learner,
+    n_cycles: int,
+    cycle_len: int,
+    lr_max: float | slice | None = None,
+    cycle_mult: int = 2,
+    wd: float | None = None,
+    cbs: Any = None,
+) -> None:
+    """Warm restarts: the rate falls along a cosine from `lr_max` to 0, `n_cycles` times.
+
+    The first cycle lasts `cycle_len` epochs, each following one `cycle_mult` times as long as the one before it.
+    Raises `ArgumentError` for less than one cycle, epoch, or multiple.
+    Source: Loshchilov and Hutter 2016, arXiv:1608.03983.
+    """
+    for name, value in (("n_cycles", n_cycles), ("cycle_len", cycle_len), ("cycle_mult", cycle_mult)):
+        if value < 1:
+            raise ArgumentError(f"{name} is {value}; expected 1 or more", try_="fit_sgdr(3, 1)")
+    lengths = [cycle_len * cycle_mult**cycle for cycle in range(n_cycles)]
+    epochs = sum(lengths)
+    fall = Combined(tuple(length / epochs for length in lengths), (Cosine(1.0, 0.0),) * n_cycles)
+    learner.fit(epochs, lr_max, wd, cbs=[*as_callbacks(cbs), Scheduled(fall)])
 
 
 def _check_above_0(**divisors: float) -> None:

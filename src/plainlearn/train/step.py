@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, LossError
 from plainlearn.core.tensors import map_nest
 from plainlearn.losses.losses import Loss
+from plainlearn.train.precision import in_full
 
 
 class Result(NamedTuple):
@@ -49,7 +50,7 @@ class SupervisedStep:
 
     def __call__(self, model: nn.Module, batch: Any) -> Result:
         given, targets = split_batch(batch, self.inputs)
-        predictions = apply_model(model, given)
+        predictions = in_full(apply_model(model, given))
         try:
             loss = self.loss_func(predictions, *targets)
         except Exception as error:
