@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from plainlearn.data.dataset import (
     Sample,
     block_dataset,
     fresh_generator,
+    naming,
     refuse,
     rows_of,
 )
@@ -124,14 +125,14 @@ class BlockLoaders(DataLoaders):
     ) -> DataLoader:
         """A loader of new items, in their order, with the transforms of validation.
 
-        Batches are `(x,)`, or with `with_labels` `(x, y)`, read by the same getters as the other items.
-        Raises `DataError` for no items, and for labels that are not in the vocabulary.
+        `test_items` is a list, a table, or one item: a path, bytes, an image's array (H, W, C). Batches are
+        `(x,)`, or with `with_labels` `(x, y)`, read by the same getters as the other items.
+        Raises `DataError` for no items, for items that the getters cannot read, such as a table without the
+        column they name, and for labels that are not in the vocabulary.
         """
         base = self.datasets.valid
         count = len(base.blocks) if with_labels else base.n_inp
-        items: Any = test_items if hasattr(test_items, "iloc") else L[Any](test_items)
-        row = rows_of(items)
-        listed = L([row(index) for index in range(len(items))])
+        listed = _items_of(test_items, base.blocks[0])
         dataset = block_dataset(
             listed, base.blocks[:count], base.getters[:count],
             n_inp=base.n_inp, side=1, item_tfms=base.item_tfms, placing=base.placing,
@@ -139,6 +140,9 @@ class BlockLoaders(DataLoaders):
         for position, block in enumerate(dataset.blocks):
             if type(block).check is not Block.check:
                 refuse(block, listed, dataset.values(position), "test")
+            elif listed:  # what no getter can read is found now, not in the first batch
+                with naming(listed[0]):
+                    dataset.getters[position](listed[0])
         workers = self.num_workers if num_workers is None else num_workers
         return self._loader(
             dataset, 1, self._place(), bs=self.valid.bs if bs is None else bs, num_workers=workers
@@ -238,6 +242,15 @@ def show_samples(
             continue
         texts = [block.show(thing, ax) for block, thing in zip(blocks, samples[number], strict=False)]
         ax.set_title(titles[number] if titles is not None else "\n".join(text for text in texts if text))
+
+
+def _items_of(given: Any, block: Block) -> L[Any]:
+    """New items for a dataset whose first block is `block`, from what a person hands over: one or many."""
+    if hasattr(given, "iloc"):
+        row = rows_of(given)
+        return L([row(index) for index in range(len(given))])
+    one = isinstance(given, Mapping) or (block.geometry == "image" and 0 < getattr(given, "ndim", 0) < 4)
+    return L[Any]([given] if one else given)
 
 
 def _default_workers() -> int:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError
 
 
@@ -92,6 +93,11 @@ class ColReader:
     label_delim: str | None = None
 
     def __call__(self, row: Any) -> Any:
+        if isinstance(row, (str, bytes, os.PathLike)):
+            raise DataError(
+                f"the item is {describe(cast(Any, row))}; expected a table's row with the column {self.cols!r}",
+                try_="a DataFrame with that column",
+            )
         try:
             by_place = isinstance(self.cols, int) and hasattr(row, "iloc")
             value = row.iloc[self.cols] if by_place else row[self.cols]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError, MissingFileError
 from plainlearn.core.paths import Path
-from plainlearn.data.label import is_missing
+from plainlearn.data.label import ColReader, is_missing
 
 
 class Labelled(NamedTuple):
@@ -84,11 +86,37 @@ def refuse_leaks(pairs: Sequence[Labelled], valid: Sequence[int]) -> None:
         )
 
 
-def file_of(item: Any) -> Any:
-    """The image of an item; new items, to be predicted, may be bare files."""
-    return item.file if isinstance(item, Labelled) else item
+@dataclass(frozen=True)
+class FileOf:
+    """The image of an item: of a pair; of a row of a new table, read as the first table was; or the item itself."""
+
+    column: int | str | None = None
+    folder: Path = Path()  # noqa: RUF009 (a path does not change)
+    suff: str = ""
+
+    def __call__(self, item: Any) -> Any:
+        if isinstance(item, Labelled):
+            return item.file
+        return self.folder / f"{_cell(item, self.column)}{self.suff}" if hasattr(item, "iloc") else item
 
 
-def label_of(item: Any) -> Any:
-    """The label of an item."""
-    return item.label
+@dataclass(frozen=True)
+class LabelOf:
+    """The label, or labels, of an item: of a pair, or of a row of a new table. Raises `DataError` for a bare file."""
+
+    column: int | str | None = None
+    label_delim: str | None = None
+
+    def __call__(self, item: Any) -> Any:
+        if isinstance(item, Labelled):
+            return item.label
+        if hasattr(item, "iloc"):
+            return _cell(item, self.column, self.label_delim)
+        raise DataError(f"the item {describe(item)} has no label", try_="with_labels=False")
+
+
+def _cell(row: Any, column: int | str | None, label_delim: str | None = None) -> Any:
+    if column is None:
+        raise DataError("the loaders were made from lists, and the item is a row of a table",
+                        try_="the list of its files, such as df['file'].tolist()")  # fmt: skip
+    return ColReader(column, label_delim=label_delim)(row)

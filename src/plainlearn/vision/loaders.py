@@ -20,9 +20,9 @@ from plainlearn.data.label import RegexLabeller, parent_label, split_labels, usi
 from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.labelled import (
+    FileOf,
     Labelled,
-    file_of,
-    label_of,
+    LabelOf,
     refuse_leaks,
     refuse_loose,
     refuse_missing,
@@ -152,8 +152,8 @@ class ImageDataLoaders(BlockLoaders):
         block = DataBlock(
             blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
             splitter=RandomSplitter(valid_pct, seed),
-            get_x=file_of,
-            get_y=label_of,
+            get_x=FileOf(),
+            get_y=LabelOf(),
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
@@ -206,8 +206,8 @@ class ImageDataLoaders(BlockLoaders):
         block = DataBlock(
             blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
             splitter=splitter,
-            get_x=file_of,
-            get_y=label_of,
+            get_x=FileOf(fn_col, base, suff),
+            get_y=LabelOf(label_col, label_delim),
             item_tfms=item_tfms,
             batch_tfms=batch_tfms,
         )
