@@ -71,6 +71,14 @@ def _close_figures() -> Iterator[None]:
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture(autouse=True)
+def _own_file_facts(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of a test's files does not go to the user's cache."""
+    if facts := sys.modules.get("plainlearn.vision.filefacts"):
+        home = tmp_path_factory.mktemp("facts")
+        monkeypatch.setattr(facts, "cache_home", lambda: home)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real data: `PLAINLEARN_TEST_DATA`, or `../shared/data` beside the clone; else skip."""

@@ -14,11 +14,6 @@ from plainlearn.vision import filefacts
 from plainlearn.vision.audit import audit, audit_folder
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("PLAINLEARN_HOME", str(tmp_path_factory.mktemp("home")))
-
-
 def photo(path, seed, size=(96, 80), **kwargs):
     """A smooth random picture, so that copies of it survive resizing and recompression."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +54,8 @@ def test_unreadable_files_are_named_with_the_reason(folder):
     whole = photo(folder / "train/cat/cut.png", 5).read_bytes()
     (folder / "train/cat/cut.png").write_bytes(whole[: len(whole) // 2])
     report = audit_folder(folder)
-    assert sorted(report.unreadable) == ["train/cat/cut.png", "train/cat/page.jpg"]
+    bad = [str(folder / "train/cat" / name) for name in ("cut.png", "page.jpg")]
+    assert list(report.unreadable) == bad == [path for (path,) in report.of("unreadable")[0].paths]
     assert "HTML" in str(report)
     assert report.findings[0].severity == "error"
 
@@ -189,13 +185,32 @@ def test_a_folder_without_images_is_refused(tmp_path):
         audit_folder(tmp_path)
 
 
-def test_the_command_prints_json_and_strict_leaves_with_one(folder):
+def run_check(*arguments):
     from plainlearn.cli.root import _app
 
+    return CliRunner().invoke(_app, ["check", *map(str, arguments)])
+
+
+def test_the_command_leaves_with_one_for_errors_and_with_strict_for_warnings(folder):
+    assert run_check(folder).exit_code == 0
+    shutil.copy(folder / "train/cat/train0.png", folder / "train/cat/again.png")
+    assert (run_check(folder).exit_code, run_check(folder, "--strict").exit_code) == (0, 1)
     (folder / "train/cat/page.jpg").write_text("<html>")
-    plain = CliRunner().invoke(_app, ["check", str(folder)])
-    assert plain.exit_code == 0
-    assert "cannot be read" in plain.output
-    machine = CliRunner().invoke(_app, ["check", str(folder), "--json", "--strict"])
+    plain = run_check(folder)
+    assert plain.exit_code == 1
+    assert (
+        "1 file cannot be used\n     train/cat/page.jpg (6 bytes) cannot be used: it looks like HTML"
+        in plain.output
+    )
+
+
+def test_the_command_writes_json_of_stable_keys(folder):
+    (folder / "train/cat/pa\nge\U0001f600.jpg").write_text("<html>")
+    machine = run_check(folder, "--json")
     assert machine.exit_code == 1
-    assert json.loads(machine.output)["findings"][0]["kind"] == "unreadable"
+    report = json.loads(machine.stdout)
+    assert list(report) == ["images", "classes", "sides", "findings", "seconds"]
+    found = report["findings"][0]
+    assert list(found) == ["kind", "severity", "text", "advice", "groups", "paths"]
+    assert found["kind"] == "unreadable"
+    assert found["paths"] == [[str(folder / "train/cat/pa\nge\U0001f600.jpg")]]

@@ -11,11 +11,15 @@ import typer
 def check(
     folder: Annotated[Path, typer.Argument(help="Images in folders named after their class.")],
     json: Annotated[bool, typer.Option("--json", help="Write the report as JSON.")] = False,
-    strict: Annotated[bool, typer.Option(help="Leave with exit code 1 when there are errors.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the pictures to look at.")
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Leave with exit code 1 for warnings too.")] = False,
 ) -> None:
     """Look for unreadable files, copies, leaks into validation, doubtful labels and names.
 
     Nothing is changed. The second time is quick: what is known of a file is kept while the file stays as it is.
+    The exit code is 1 when errors were found: unreadable files, copies in validation or under two labels.
     """
     from plainlearn.vision.audit import audit_folder
 
@@ -23,8 +27,12 @@ def check(
     if json:
         import json as json_format
 
-        typer.echo(json_format.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json_format.dumps(report.as_dict(), indent=2))
     else:
         typer.echo(str(report))
-    if strict and any(found.severity == "error" for found in report.findings):
+    if html is not None:
+        page = report.write_page(html)
+        typer.echo(f"The pictures are in {page.absolute().as_uri()}", err=True)
+    worst = {found.severity for found in report.findings}
+    if "error" in worst or (strict and "warning" in worst):
         raise typer.Exit(1)

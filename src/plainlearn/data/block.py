@@ -16,6 +16,7 @@ from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
 from plainlearn.data.dataset import Datasets, Getter, reader
+from plainlearn.data.examine import LeftOut, usable
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import as_transforms
@@ -132,17 +133,32 @@ class DataBlock:
         shuffle: bool = True,
         drop_last: bool | None = None,
         seed: int | None = None,
+        check: bool = True,
+        strict: bool = False,
     ) -> BlockLoaders:
         """Loaders of `source`: training shuffled, validation in order, both of `bs` items a batch.
 
         `num_workers` threads read files (default: one for each core, at most 8). `drop_last` drops
         the short last training batch; by default it does unless it is the only one.
+
+        By `check` every file is read once before training, and remembered while it stays as it is. Items that
+        cannot be used are left out of both sides, with a `DataWarning` that names them, and are in `left_out`;
+        another tells of equal images that are on both sides or have different labels. Nothing is deleted.
+        Raises `DataError` if a side or a class has nothing left, and with `strict=True` for any such item.
         """
+        if strict and not check:
+            raise ArgumentError("strict=True needs the check that check=False leaves out", try_="check=True")
         named = path if path is not None else source
         where = Path(cast("str", named)) if isinstance(named, (str, os.PathLike)) else Path()
+        items, splits = self.split(source)
+        left_out: Sequence[Sequence[LeftOut]] = ((), ())
+        if check:
+            found = usable(items, splits, self.blocks, self.getters, n_inp=self.n_inp, strict=strict)
+            items, splits, left_out = found.items, found.splits, found.left_out
         return BlockLoaders(
-            self.datasets(source), bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
+            self.datasets_of(items, splits), bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
             path=where, shuffle=shuffle, drop_last=drop_last, seed=seed, batch_tfms=self.batch_tfms,
+            left_out=left_out,
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from plainlearn.data.dataset import (
     refuse,
     rows_of,
 )
+from plainlearn.data.examine import LeftOut, audit_of
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
 from plainlearn.data.transform import Transform, for_side
@@ -86,9 +87,11 @@ class BlockLoaders(DataLoaders):
         shuffle: bool = True,
         drop_last: bool | None = None,
         batch_tfms: Sequence[Transform] = (),
+        left_out: Sequence[Sequence[LeftOut]] = ((), ()),
     ) -> None:
         place = default_device() if device is None else torch.device(device)
         self.datasets, self.batch_tfms = datasets, ()
+        self._left_out = tuple(L(side) for side in left_out)
         self.num_workers = _default_workers() if num_workers is None else num_workers
         blocks = datasets.train.blocks
         for transform in sorted(batch_tfms, key=lambda transform: transform.order):
@@ -173,6 +176,19 @@ class BlockLoaders(DataLoaders):
     def counts(self) -> dict[str, dict[Any, int]]:
         """How often each class occurs, in training and in validation."""
         return {"train": self.datasets.train.counts(), "valid": self.datasets.valid.counts()}
+
+    @property
+    def left_out(self) -> L[LeftOut]:
+        """The items that cannot be used, each with the reason: they are in neither loader."""
+        return L([pair for side in self._left_out for pair in side])
+
+    def check(self) -> Any:
+        """The audit of all items, with their labels and sides, those that are left out too; print it or `show()` it.
+
+        It finds unreadable files, equal and almost equal images, on both sides or under two labels, and doubtful
+        classes, names and sizes. Raises `DataError` if no input is of a kind that has an audit, as images are.
+        """
+        return audit_of(self.datasets, self._left_out, self.path)
 
     def decode(self, batch: Sequence[Any], side: int = 0) -> tuple[Any, ...]:
         """A batch as it was before `to_model` and the batch transforms."""

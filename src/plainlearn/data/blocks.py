@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -21,6 +22,17 @@ from plainlearn.metrics.functions import accuracy, accuracy_multi, rmse
 #: How geometry acts on a thing: read by interpolation, read by the nearest pixel, moved as
 #: coordinates, moved as boxes, or not at all.
 Geometry = Literal["image", "mask", "points", "boxes", "none"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a block finds in all its values: by place, why some cannot be used.
+
+    `marks` are equal for values of equal contents; without one for each value nothing is known of that.
+    """
+
+    problems: Mapping[int, str] = field(default_factory=dict[int, str])
+    marks: Sequence[str] = ()
 
 
 class Block:
@@ -104,6 +116,21 @@ class Block:
         Asked before `setup` too, when a vocabulary is not known yet.
         """
         return ""
+
+    def examine(self, values: Sequence[Any]) -> Examined:
+        """A look at all values before training, into their files if it must be; `check` is the cheap one.
+
+        The items of those that cannot be used are left out. `values` are read when they are asked for.
+        """
+        return Examined()
+
+    def audit(self, values: Sequence[Any], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
+        """The report on all values that `BlockLoaders.check` gives. What has none leaves this as it is.
+
+        `more` holds `classes`, the labels that there should be, `problems` that are known, by place, and
+        `root`, from where on names in the report are told.
+        """
+        return None
 
     def labels_of(self, value: Any) -> Iterable[Any] | None:
         """Which labels of the vocabulary `value` has, to count them; None where that is not known cheaply."""

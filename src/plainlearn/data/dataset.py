@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -225,7 +225,7 @@ def learned_block(block: Block, getter: Getter, train: L[Any], valid: L[Any]) ->
     """`block` with what it learns from the training items. Raises `DataError` for a value that it cannot use."""
     if type(block).check is Block.check:
         # Nothing is asked of the values, so a block that needs the first one only reads only that.
-        return block if type(block).setup is Block.setup else block.setup(_Values(train, getter))
+        return block if type(block).setup is Block.setup else block.setup(LazyValues(train, getter))
     values = _values(train, getter)
     refuse(block, train, values, "training")
     learned = block.setup(values)
@@ -288,7 +288,7 @@ def _values(items: L[Any], getter: Getter) -> list[Any]:
     return values
 
 
-class _Values(Sequence[Any]):
+class LazyValues(Sequence[Any]):
     """What a getter gives, item by item, when it is asked for."""
 
     def __init__(self, items: L[Any], getter: Getter) -> None:
@@ -300,6 +300,10 @@ class _Values(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         with naming(self.items[index]):
             return self.getter(self.items[index])
+
+    def __iter__(self) -> Iterator[Any]:
+        # Not the inherited one, for which an IndexError of the getter's would be the end of the values.
+        return (self[index] for index in range(len(self)))
 
 
 def reader(column: Any) -> Getter:

@@ -11,20 +11,20 @@ import os
 import time
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from plainlearn.core.errors import DataError
+from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.paths import Path
 from plainlearn.data.items import get_image_files
 from plainlearn.data.label import parent_label
+from plainlearn.vision.audit_report import Audit, Finding, Severity
 from plainlearn.vision.filefacts import Facts, gather
-
-Severity = Literal["error", "warning", "note"]
+from plainlearn.vision.imagefile import shown
+from plainlearn.vision.lookalikes import connected, near_pairs
 
 _SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -34,69 +34,10 @@ _SUFFIXES = {
     "BMP": {".bmp", ".dib"},
     "WEBP": {".webp"},
 }
-_ALIKE = 0.99  # correlation of two pictures of 16 × 16 from which they count as near duplicates
 _SMALLEST_FOR_ALIKE = 64  # pixels: below, different digits look as alike as copies of one photo
 _MOST_FOR_ALIKE = 20_000  # the search compares all with all
 _TINY, _HUGE = 32, 50_000_000  # shorter side in pixels; pixels in all
 _IMBALANCE = 10  # times as many images in the largest class as in the smallest
-_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found: its kind, how bad it is, a sentence, what to do, and the groups of files."""
-
-    kind: str
-    severity: Severity
-    text: str
-    advice: str
-    groups: list[list[str]]
-
-
-@dataclass
-class Audit:
-    """The report. Print it, or take `as_dict()` for machines."""
-
-    images: int
-    classes: dict[str, int]
-    sides: dict[str, int]
-    findings: list[Finding] = field(default_factory=list[Finding])
-    seconds: float = 0.0
-
-    @property
-    def unreadable(self) -> list[str]:
-        """The files that cannot be read."""
-        return [
-            file
-            for found in self.findings
-            if found.kind == "unreadable"
-            for group in found.groups
-            for file in group
-        ]
-
-    def of(self, kind: str) -> list[Finding]:
-        """The findings of one kind."""
-        return [found for found in self.findings if found.kind == kind]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
-        lines = [
-            f"{self.images} images in {len(self.classes)} classes ({sides}), looked at in {self.seconds:.1f} s"
-        ]
-        marks = {"error": "✗", "warning": "!", "note": "·"}
-        for found in self.findings:
-            lines.append(f" {marks[found.severity]} {found.text}")
-            for group in found.groups[:_SHOWN]:
-                lines.append(f"     {'  =  '.join(group[:4])}{'  = …' if len(group) > 4 else ''}")
-            if len(found.groups) > _SHOWN:
-                lines.append(f"     … and {len(found.groups) - _SHOWN} more")
-            lines.append(f"   {found.advice}")
-        if not self.findings:
-            lines.append(" Nothing was found that speaks against training.")
-        return "\n".join(lines)
 
 
 def audit_folder(folder: str | os.PathLike[str]) -> Audit:
@@ -112,58 +53,88 @@ def audit_folder(folder: str | os.PathLike[str]) -> Audit:
         next((part for part in file.relative_to(root).parts[:-1] if part.lower() in known), "all")
         for file in files
     ]
-    empty = [
-        entry.name
-        for entry in _class_folders(root, files)
-        if not any(entry in file.parents for file in files)
-    ]
-    return audit(files, [parent_label(file) for file in files], sides, root=root, empty_classes=empty)
+    classes = [folder.name for folder in _class_folders(root, files)]
+    return audit(files, [parent_label(file) for file in files], sides, classes=classes, root=root)
 
 
 def audit(
     files: Sequence[str | os.PathLike[str]],
-    labels: Sequence[Hashable] | None = None,
+    labels: Sequence[Any] | None = None,
     sides: Sequence[str] | None = None,
     *,
+    classes: Sequence[Any] = (),
+    problems: Mapping[int, str] | None = None,
     root: str | os.PathLike[str] | None = None,
-    empty_classes: Sequence[str] = (),
 ) -> Audit:
-    """The audit of image files, with a label and a side ("train", "valid") each where they are known."""
+    """The audit of image files, with a label and a side ("train", "valid") each where they are known.
+
+    A label may be a tuple of several, or of none. `classes` are those that there should be; `problems` says of
+    files, by their place, why they cannot be used though they may be readable; names are told from `root` on.
+    Raises `ArgumentError` unless there are as many labels and sides as files.
+    """
     began = time.perf_counter()
-    facts = gather(files)
-    names = [_relative(file, root) for file in files]
-    labels = [""] * len(names) if labels is None else list(labels)
-    sides = ["all"] * len(names) if sides is None else list(sides)
-    search = _Search(names, [str(label) for label in labels], list(sides), facts)
+    for name, given in (("labels", labels), ("sides", sides)):
+        if given is not None and len(given) != len(files):
+            raise ArgumentError(f"there are {len(files)} files and {len(given)} {name}; expected one each")
+    facts = [
+        replace(fact, problem=(problems or {}).get(place, "") or fact.problem)
+        for place, fact in enumerate(gather(files))
+    ]
+    known = [()] * len(facts) if labels is None else [_label_texts(label) for label in labels]
+    search = _Search(
+        [os.path.abspath(file) for file in files],  # noqa: PTH100 (of strings, ten times as fast)
+        [_relative(file, root) for file in files],
+        known,
+        ["all"] * len(facts) if sides is None else list(sides),
+        facts,
+    )
     found = [
         *search.unreadable(),
         *search.copies(),
         *search.alike(),
         *search.misnamed(),
         *search.sizes(),
-        *search.class_names(empty_classes),
+        *search.class_names({str(label) for label in classes}),
         *search.class_counts(),
     ]
     order: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
     found.sort(key=lambda each: order[each.severity])
+    counts = Counter(label for texts in known for label in texts)
     return Audit(
-        len(names), dict(sorted(Counter(search.labels).items())), dict(Counter(search.sides)), found,
+        len(facts), dict(sorted(counts.items())), dict(Counter(search.sides)), found,
         time.perf_counter() - began,
     )  # fmt: skip
 
 
 class _Search:
-    def __init__(self, names: list[str], labels: list[str], sides: list[str], facts: list[Facts]) -> None:
-        self.names, self.labels, self.sides, self.facts = names, labels, sides, facts
+    def __init__(
+        self,
+        paths: list[str],
+        names: list[str],
+        labels: list[tuple[str, ...]],
+        sides: list[str],
+        facts: list[Facts],
+    ) -> None:
+        self.paths, self.names, self.labels, self.sides, self.facts = paths, names, labels, sides, facts
         self.sound = [place for place, fact in enumerate(facts) if not fact.problem]
 
     def unreadable(self) -> list[Finding]:
         bad = [place for place, fact in enumerate(self.facts) if fact.problem]
-        reasons = "; ".join(self.facts[place].problem for place in bad[:3]) + (" …" if len(bad) > 3 else "")
-        return self._about(
-            "unreadable", "error", bad, "{} cannot be read: " + reasons.replace("{", "{{").replace("}", "}}"),
-            "Training would stop at each of them. Replace or remove them.",
-        )  # fmt: skip
+        (found,) = self._about(
+            "unreadable", "error", bad, "{} cannot be used",
+            "They are left out of training. Replace or remove them.",
+        ) or (None,)  # fmt: skip
+        if found is None:
+            return []
+        # A reason begins with the whole path of its file; the report says it from the root on.
+        reasons = [self.facts[place].problem for place in bad]
+        told = [
+            self.names[place] + reason.removeprefix(shown(self.paths[place]))
+            if reason.startswith(shown(self.paths[place]))
+            else f"{self.names[place]}: {reason}"
+            for place, reason in zip(bad, reasons, strict=True)
+        ]
+        return [replace(found, groups=[[each] for each in told])]
 
     def copies(self) -> list[Finding]:
         """Files with the same bytes."""
@@ -181,8 +152,8 @@ class _Search:
         ]
         if not 2 <= len(large) <= _MOST_FOR_ALIKE:
             return []
-        pairs = _near_pairs(np.stack([self.facts[place].picture() for place in large]))
-        groups = _connected([(large[a], large[b]) for a, b in pairs
+        pairs = near_pairs(np.stack([self.facts[place].picture() for place in large]))
+        groups = connected([(large[a], large[b]) for a, b in pairs
                              if self.facts[large[a]].digest != self.facts[large[b]].digest])  # fmt: skip
         return self._doubles(groups, "almost the same image", exact=False)
 
@@ -193,7 +164,7 @@ class _Search:
         plain: list[list[int]] = []
         for group in groups:
             crosses = len({self.sides[place] for place in group}) > 1
-            differs = len({self.labels[place] for place in group}) > 1
+            differs = len({frozenset(self.labels[place]) for place in group}) > 1
             if differs:
                 quarrels.append(group)
             if crosses:
@@ -219,7 +190,11 @@ class _Search:
         for name, severity, members, text, advice in told:
             if members:
                 times = "once" if len(members) == 1 else f"{len(members)} times"
-                found.append(Finding(kind + name, severity, f"{times} {text}", advice, self._named(members)))
+                found.append(
+                    Finding(
+                        kind + name, severity, f"{times} {text}", advice, self._named(members), self._paths(members)
+                    )
+                )  # fmt: skip
         return found
 
     def misnamed(self) -> list[Finding]:
@@ -256,27 +231,43 @@ class _Search:
         if not places:
             return []
         count = "1 file" if len(places) == 1 else f"{len(places)} files"
-        return [
-            Finding(kind, severity, text.format(count), advice, [[self.names[place]] for place in places])
-        ]
+        names, paths = [[self.names[place]] for place in places], self._paths([[place] for place in places])
+        return [Finding(kind, severity, text.format(count), advice, names, paths)]
 
-    def class_names(self, empty: Sequence[str]) -> list[Finding]:
-        by_sense: defaultdict[str, set[str]] = defaultdict(set)
-        for label in {*self.labels, *empty}:
-            by_sense[unicodedata.normalize("NFKC", label).casefold().strip()].add(label)
-        twins = [sorted(group) for group in by_sense.values() if len(group) > 1]
+    def class_names(self, expected: set[str]) -> list[Finding]:
+        present: defaultdict[str, set[str]] = defaultdict(set)
+        for place in self.sound:
+            present[self.sides[place]].update(self.labels[place])
+        found_somewhere = {label for labels in present.values() for label in labels}
+        every = expected | {label for texts in self.labels for label in texts}
+        by_sense: defaultdict[str, list[str]] = defaultdict(list)
+        for label in sorted(every):
+            by_sense[unicodedata.normalize("NFKC", label).casefold().strip()].append(label)
+        twins = [group for group in by_sense.values() if len(group) > 1]
         found: list[Finding] = []
         if twins:
             text = "class names that differ only in case, spaces or Unicode form"
             advice = "They are different classes to the model. Rename them if they are one."
             found.append(Finding("class-names", "warning", text, advice, twins))
-        if empty:
-            text, advice = "class folders without an image", "The model cannot know these classes."
+        if empty := sorted(every - found_somewhere):
+            text, advice = "classes without an image", "The model cannot know these classes."
             found.append(Finding("empty-class", "warning", text, advice, [[name] for name in empty]))
+        for side, labels in present.items():
+            missing = sorted(found_somewhere - labels)
+            if missing and side.lower() != "test":
+                trained = side.lower() == "train"
+                advice = (
+                    "The model cannot know these classes."
+                    if trained
+                    else "The score says nothing about them."
+                )
+                text = f"classes without an image in {side}"
+                worth: Severity = "warning" if trained else "note"
+                found.append(Finding("missing-class", worth, text, advice, [[name] for name in missing]))
         return found
 
     def class_counts(self) -> list[Finding]:
-        counts = Counter(self.labels[place] for place in self.sound)
+        counts = Counter(label for place in self.sound for label in self.labels[place])
         found: list[Finding] = []
         if len(counts) < 2:
             return found
@@ -293,44 +284,21 @@ class _Search:
         return found
 
     def _named(self, groups: list[list[int]]) -> list[list[str]]:
-        def shown(place: int) -> str:
-            about = [part for part in (self.sides[place], self.labels[place]) if part not in ("", "all")]
+        def told(place: int) -> str:
+            side = self.sides[place]
+            about = [*([] if side == "all" else [side]), *self.labels[place]]
             return f"{self.names[place]} ({', '.join(about)})" if about else self.names[place]
 
-        return [[shown(place) for place in group] for group in groups]
+        return [[told(place) for place in group] for group in groups]
+
+    def _paths(self, groups: list[list[int]]) -> list[list[str]]:
+        return [[self.paths[place] for place in group] for group in groups]
 
 
-def _near_pairs(pictures: NDArray[np.uint8], block: int = 2048) -> list[tuple[int, int]]:
-    """Pairs (a, b), a < b, of pictures (N, 16, 16) whose grey levels correlate by `_ALIKE` or more."""
-    flat = pictures.reshape(len(pictures), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    plain = norms[:, 0] < 1e-3 * flat.shape[1]  # one even grey resembles every other
-    flat /= np.maximum(norms, 1e-6)
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(flat), block):
-        rows, columns = np.nonzero(flat[start : start + block] @ flat[start:].T >= _ALIKE)
-        for a, b in zip((rows + start).tolist(), (columns + start).tolist(), strict=True):
-            if a < b and not plain[a] and not plain[b]:
-                pairs.append((a, b))
-    return pairs
-
-
-def _connected(pairs: list[tuple[int, int]]) -> list[list[int]]:
-    """Groups of places that pairs join."""
-    leader: dict[int, int] = {}
-
-    def find(place: int) -> int:
-        while leader.setdefault(place, place) != place:
-            place = leader[place]
-        return place
-
-    for a, b in pairs:
-        leader[find(b)] = find(a)
-    groups: defaultdict[int, list[int]] = defaultdict(list)
-    for place in leader:
-        groups[find(place)].append(place)
-    return [sorted(group) for group in groups.values()]
+def _label_texts(label: Any) -> tuple[str, ...]:
+    if isinstance(label, tuple):
+        return tuple(map(str, cast("tuple[Any, ...]", label)))
+    return (str(label),)
 
 
 def _class_folders(root: Path, files: Sequence[Path]) -> list[Path]:

@@ -14,11 +14,12 @@ from torch import Tensor
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Block, Geometry
+from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import rmse
 from plainlearn.vision.cache import PixelCache, Where
+from plainlearn.vision.filefacts import gather, gather_masks
 from plainlearn.vision.geometry import identity
 from plainlearn.vision.image import load_image, load_mask
 from plainlearn.vision.placed import PlacedImage, PlacedMask, PlacedPoints, different_sizes
@@ -55,6 +56,23 @@ class ImageBlock(Block):
             return self._kept.of_file(path, self._decoded)
         except DataError:
             return load_image(path, mode=self.mode, background=self.background)  # which names the file
+
+    def examine(self, values: Sequence[Any]) -> Examined:
+        # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
+        files = _files(values) if type(self).open is ImageBlock.open else {}
+        facts = dict(zip(files, gather(list(files.values())), strict=True))
+        problems = {place: fact.problem for place, fact in facts.items() if fact.problem}
+        marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
+        return Examined(problems, marks)
+
+    def audit(self, values: Sequence[Any], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
+        from plainlearn.vision.audit import audit
+
+        files = _files(values)
+        if len(files) < len(values):
+            strange = next(value for place, value in enumerate(values) if place not in files)
+            raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
+        return audit(list(files.values()), labels, sides, **more)
 
     def _decoded(self, data: bytes) -> NDArray[np.uint8]:
         return load_image(data, mode=self.mode, background=self.background)
@@ -148,6 +166,25 @@ class MaskBlock(Block):
                 f"the mask {_named(value)} has the value {int(mask[labels < 0][0])}; expected one of {self.values}"
             )
         return labels
+
+    def examine(self, values: Sequence[Any]) -> Examined:
+        files = _files(values) if type(self).open is MaskBlock.open else {}
+        facts = zip(files.items(), gather_masks(list(files.values())), strict=True)
+        found = {place: fact.problem or self._strange(name, fact.levels) for (place, name), fact in facts}
+        return Examined({place: problem for place, problem in found.items() if problem})
+
+    def _strange(self, name: str, levels: Sequence[int]) -> str:
+        """Why a mask with these numbers cannot be used, or nothing."""
+        known = self.values or range(len(self.codes))
+        strange = [level for level in levels if level not in known] if known else []
+        if not strange:
+            return ""
+        if self.values:
+            return f"the mask {name} has the value {strange[0]}; expected one of {self.values}"
+        return (
+            f"the mask {name} has the label {strange[0]}; codes name 0 to {len(self.codes) - 1} "
+            "(values= is for files with other numbers)"
+        )
 
     def frame(self, thing: NDArray[np.int64]) -> tuple[int, int]:
         return thing.shape[0], thing.shape[1]
@@ -283,3 +320,17 @@ def _to_unit(points: NDArray[np.float32], frame: tuple[int, int]) -> NDArray[np.
 
 def _named(value: Any) -> str:
     return os.fspath(cast("str", value)) if isinstance(value, (str, os.PathLike)) else describe(value)
+
+
+def _files(values: Sequence[Any]) -> dict[int, str]:
+    """By place, the names of files on this machine.
+
+    None if the first value is no such: a getter that opens things itself, or far away, is not called for all.
+    """
+    if not values or not _is_file(values[0]):
+        return {}
+    return {place: os.fspath(value) for place, value in enumerate(values) if _is_file(value)}
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(cast("str", value))
