@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, MissingFileError
 from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
+from plainlearn.data.remote import is_url, list_files
 
 __all__ = ["FoundFiles", "find_files", "get_files", "get_image_files", "image_extensions"]
 
@@ -37,7 +38,11 @@ class FoundFiles:
 def get_image_files(
     path: str | os.PathLike[str], recurse: bool = True, folders: str | Iterable[str] | None = None
 ) -> L[Path]:
-    """The images in `path` and below, told by their extension (`image_extensions`); see `get_files`."""
+    """The images in `path` and below, told by their extension (`image_extensions`); see `get_files`.
+
+    `path` may be an address, such as "s3://bucket/pets" or "zip://::pets.zip", that fsspec can list: the
+    items are then `RemotePath`s.
+    """
     return get_files(path, image_extensions, recurse=recurse, folders=folders)
 
 
@@ -62,6 +67,13 @@ def get_files(
     Raises `MissingFileError` if `path` or one of `folders` does not exist, `DataError` if a folder cannot
     be read: a class that goes missing in silence would be worse.
     """
+    if is_url(path):
+        endings, named = _endings(extensions), _names(folders)
+        remote = list_files(
+            str(path), lambda name: _fits(name, endings), recurse=recurse, folders=named, enters=_is_entered
+        )
+        # Not Paths, as there is no such file here; labellers, blocks and messages treat them alike.
+        return cast("L[Path]", remote)
     return find_files(path, extensions, recurse=recurse, folders=folders, followlinks=followlinks).files
 
 
@@ -151,18 +163,23 @@ class _Walk:
             except OSError:  # a link to itself, or into a folder that may not be entered
                 is_file = is_dir = False
             if is_dir:
-                if name.lower() not in _SYSTEM_FOLDERS:
+                if _is_entered(name):
                     inner.append(entry)
-            elif keep_files and self._fits(name):
+            elif keep_files and _fits(name, self.endings):
                 if is_file:
                     self.files.append((folder, name))
                 else:
                     self.left_out.append((entry.path, _why_not(entry)))
         return inner
 
-    def _fits(self, name: str) -> bool:
-        low = name.lower()
-        return (not self.endings or low.endswith(self.endings)) and low not in _SYSTEM_FILES
+
+def _fits(name: str, endings: tuple[str, ...]) -> bool:
+    low = name.lower()
+    return (not endings or low.endswith(endings)) and low not in _SYSTEM_FILES and name[:1] != "."
+
+
+def _is_entered(folder: str) -> bool:
+    return folder[:1] != "." and folder.lower() not in _SYSTEM_FOLDERS
 
 
 def _why_not(entry: os.DirEntry[str]) -> str:
@@ -206,7 +223,9 @@ def _no_folder(path: Path) -> MissingFileError | ArgumentError:
     here = sorted(child.name for child in above.iterdir() if not child.name.startswith("."))[:5]
     return MissingFileError(
         f"there is no folder {_shown(path)}; the nearest that exists is {_shown(above)}"
-        f" (in it: {', '.join(here) or 'nothing'})"
+        f" (in it: {', '.join(here) or 'nothing'})",
+        # What a Path makes of "s3://bucket": one slash is gone, and with it the address.
+        try_="the address as text, not as a Path" if len(path.parts[0]) > 2 and path.parts[0][-1] == ":" else "",
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, SplitError
 from plainlearn.core.lists import L
+from plainlearn.data.remote import RemotePath
 
 Splits = tuple[L[int], L[int]]
 Splitter = Callable[[Any], tuple[Sequence[int], Sequence[int]]]
@@ -126,7 +127,8 @@ class GrandparentSplitter:
         found: defaultdict[str, int] = defaultdict(int)
         sides: tuple[list[int], list[int]] = ([], [])
         for index, item in enumerate(items):
-            folder = os.path.dirname(os.path.dirname(cast("str", item)))  # noqa: PTH120 (10× as fast as Path)
+            path = item.path if isinstance(item, RemotePath) else cast("str", item)
+            folder = os.path.dirname(os.path.dirname(path))  # noqa: PTH120 (10× as fast as Path)
             name = os.path.basename(folder)  # noqa: PTH119
             found[name] += 1
             if name in train:

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,15 @@ __all__ = [
 ]
 
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor"
+@runtime_checkable
+class HasBytes(Protocol):
+    """What hands out a file's bytes without being a file here, such as a `RemotePath`; its `str` names it."""
+
+    def read_bytes(self) -> bytes: ...
+
+
+File: TypeAlias = "str | os.PathLike[str] | bytes | HasBytes"
+Source: TypeAlias = "File | Image.Image | NDArray[Any] | Tensor"
 
 
 def load_image(
@@ -58,8 +66,9 @@ def load_image(
 ) -> Pixels:
     """The image as uint8: (height, width, 3), or (height, width) for mode "L"; contiguous and writable.
 
-    `source` is a file's path, a file's bytes, a Pillow image, an array (H, W) or (H, W, 1, 3 or 4), or a
-    tensor (H, W) or (1, 3 or 4, H, W). Files are told by their contents, whatever they are called.
+    `source` is a file's path, a file's bytes or what reads them (`read_bytes()`), a Pillow image, an array
+    (H, W) or (H, W, 1, 3 or 4), or a tensor (H, W) or (1, 3 or 4, H, W). Files are told by
+    their contents, whatever they are called.
 
     `background` lies under what is see-through. `draft_to` is the shorter side that will be needed: a
     JPEG is then decoded at 1/2, 1/4 or 1/8 if its shorter side stays at least twice that, which costs less
@@ -75,7 +84,7 @@ def load_image(
     if mode not in ("RGB", "L"):
         raise ArgumentError(f"mode is {mode!r}; expected 'RGB' or 'L'")
     wish = Wish(mode, background, draft_to, value_range, strict, max_memory)
-    if isinstance(source, (Image.Image, str, os.PathLike, bytes)):
+    if isinstance(source, (Image.Image, str, os.PathLike, bytes, HasBytes)):
         return _from_pillow(source, wish) if isinstance(source, Image.Image) else _from_file(source, wish)
     values = _as_array(source)
     scaled = Image.fromarray(np.ascontiguousarray(scale_to_uint8(values, value_range)))
@@ -91,7 +100,7 @@ def load_mask(source: Source, *, max_memory: int = MAX_MEMORY) -> NDArray[Any]:
     Raises what `load_image` raises, and `DataError` for a JPEG, which does not keep numbers, for fractions
     and for colours.
     """
-    if isinstance(source, (str, os.PathLike, bytes)):
+    if isinstance(source, (str, os.PathLike, bytes, HasBytes)):
         data, path = _contents(source, max_memory)
         with Naming(data, path):
             return decode_labels(data, path, max_memory)
@@ -102,7 +111,7 @@ def load_mask(source: Source, *, max_memory: int = MAX_MEMORY) -> NDArray[Any]:
     return as_labels(Image.fromarray(values)) if values.ndim == 3 else _whole(values)
 
 
-def image_size(source: str | os.PathLike[str] | bytes, *, max_memory: int = MAX_MEMORY) -> tuple[int, int]:
+def image_size(source: File, *, max_memory: int = MAX_MEMORY) -> tuple[int, int]:
     """(width, height) of a file or its bytes, as seen upright; no pixel is decoded.
 
     Raises what `load_image` raises, but damage after the header may go unseen.
@@ -112,7 +121,7 @@ def image_size(source: str | os.PathLike[str] | bytes, *, max_memory: int = MAX_
         return upright_size(data, path)
 
 
-def verify_image(source: str | os.PathLike[str] | bytes, *, max_memory: int = MAX_MEMORY) -> None:
+def verify_image(source: File, *, max_memory: int = MAX_MEMORY) -> None:
     """Decode the image and forget it. Raises what `load_image` raises."""
     _from_file(source, Wish(draft_to=1, max_memory=max_memory))
 
@@ -142,14 +151,19 @@ def find_bad_images(
         return L[tuple[Path, str]](found for found in pool.map(check, paths) if found)
 
 
-def _contents(source: str | os.PathLike[str] | bytes, max_memory: int) -> tuple[bytes, str]:
+def _contents(source: File, max_memory: int) -> tuple[bytes, str]:
     if isinstance(source, bytes):
         return source, ""
-    path = os.fspath(source)
-    return read_file(path, max_memory), path
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        return read_file(path, max_memory), path
+    data = source.read_bytes()
+    if len(data) > max_memory:
+        raise DataError(f"{source} has {len(data):,} bytes; the limit is {max_memory:,}")
+    return data, str(source)
 
 
-def _from_file(source: str | os.PathLike[str] | bytes, wish: Wish) -> Pixels:
+def _from_file(source: File, wish: Wish) -> Pixels:
     data, path = _contents(source, wish.max_memory)
     with Naming(data, path):
         return decode(data, path, wish)
