@@ -64,7 +64,7 @@ def test_the_model_fits_the_channels_and_classes_of_the_data(folder: Path) -> No
 
 def test_what_cannot_be_is_refused(folder: Path) -> None:
     dls = loaders(folder)
-    with pytest.raises(ArgumentError, match="pretrained weights are not offered yet"):
+    with pytest.raises(ArgumentError, match="Sequential is a network of your own"):
         vision_learner(dls, small)
     with pytest.raises(ArgumentError, match="n_out is 0"):
         vision_learner(dls, small, pretrained=False, n_out=0)
@@ -73,7 +73,10 @@ def test_what_cannot_be_is_refused(folder: Path) -> None:
     ):
         vision_learner(DataLoaders([1], [1]), small, pretrained=False)  # type: ignore[arg-type]
     learn = vision_learner(
-        ImageDataLoaders.from_folder(folder, bs=63, drop_last=False, num_workers=0), small, pretrained=False
+        ImageDataLoaders.from_folder(folder, bs=63, drop_last=False, num_workers=0),
+        small,
+        pretrained=False,
+        ps=0.5,
     )
     with (
         learn.no_bar(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,16 +10,12 @@ import torch
 from torch import nn
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
-from plainlearn.vision.models import (
-    AdaptiveConcatPool2d,
-    Flatten,
-    VisionModel,
-    body_and_head,
-    create_body,
-    create_head,
-    create_vision_model,
-    resnet18,
-)
+from plainlearn.vision.archs import resnet18
+from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head
+from plainlearn.vision.models import VisionModel, body_and_head, create_body
+from plainlearn.vision.models import create_vision_model as create_any_vision_model
+
+create_vision_model = partial(create_any_vision_model, pretrained=False)
 
 
 def small() -> nn.Sequential:
@@ -90,9 +87,9 @@ def test_arch_is_a_model_or_makes_one() -> None:
     model = small()
     assert create_vision_model(model, 5)[0][0] is model[0]
     with pytest.raises(
-        ArgumentTypeError, match=r"arch is 'resnet18'.*\n  Try vision_learner\(dls, resnet18\), the function"
+        ArgumentTypeError, match=r"arch is int 18; expected a name, .*\n  Try vision_learner\(dls, resnet18\)"
     ):
-        create_vision_model("resnet18", 2)  # type: ignore[arg-type]
+        create_vision_model(18, 2)  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError, match=r"arch gave int; expected an nn.Module"):
         create_vision_model(lambda: 3, 2)  # type: ignore[arg-type, return-value]
     with pytest.raises(RuntimeError) as caught:

@@ -17,10 +17,10 @@ from plainlearn.data.loaders import DataLoaders
 from plainlearn.metrics import accuracy
 from plainlearn.optim import SGD
 from plainlearn.train import Learner
+from plainlearn.vision.archs import resnet18
 from plainlearn.vision.image import load_image
 from plainlearn.vision.learner import vision_learner
 from plainlearn.vision.loaders import ImageDataLoaders
-from plainlearn.vision.models import resnet18
 
 
 class Digits(NamedTuple):

@@ -25,7 +25,7 @@ from plainlearn.metrics.meter import Meter, meter_of
 from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import recipes, setup
+from plainlearn.train import freezing, recipes, setup
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.evaluate import evaluate
@@ -280,6 +280,9 @@ class Learner:
     # A way of training is a function that takes a learner; each is a method too.
     fit_one_cycle = recipes.fit_one_cycle
     fit_flat_cos = recipes.fit_flat_cos
+    freeze = freezing.freeze
+    freeze_to = freezing.freeze_to
+    unfreeze = freezing.unfreeze
 
     def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
         """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches.

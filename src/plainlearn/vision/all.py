@@ -60,25 +60,16 @@ from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, L1Los
 from plainlearn.metrics import accuracy, accuracy_multi, error_rate, mae, mse, rmse, top_k_accuracy
 from plainlearn.optim import SGD, Adam, RMSProp, combine_scheds, combined_cos
 from plainlearn.train import Callback, Learner, Recorder
+from plainlearn.vision.archs import resnet18, resnet34, resnet50, resnet101, resnet152
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
+from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head
 from plainlearn.vision.image import load_image, verify_images
 from plainlearn.vision.learner import cnn_learner, vision_learner
 from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
-from plainlearn.vision.models import (
-    AdaptiveConcatPool2d,
-    Flatten,
-    create_body,
-    create_head,
-    create_vision_model,
-    resnet18,
-    resnet34,
-    resnet50,
-    resnet101,
-    resnet152,
-)
+from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
 from plainlearn.vision.transforms import (
     CropPad,
     Dihedral,
@@ -174,6 +165,7 @@ __all__ = [
     "get_files",
     "get_image_files",
     "imagenet_stats",
+    "layer_by_layer",
     "load_image",
     "mae",
     "math",

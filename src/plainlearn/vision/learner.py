@@ -1,29 +1,34 @@
-"""A learner for images: the model fitted to the data's channels and classes."""
+"""A learner for images: the model fitted to the data's channels and classes, with weights that know pictures already."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from plainlearn.core.errors import ArgumentError
-from plainlearn.data.block_loaders import BlockLoaders
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError
+from plainlearn.data.block_loaders import BlockLoaders, ToModel
 from plainlearn.optim.groups import Splitter
 from plainlearn.optim.optimizers import Adam
 from plainlearn.train.callback import Callback
 from plainlearn.train.loop import Learner
+from plainlearn.vision.archs import Arch
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.models import body_and_head, create_vision_model
+from plainlearn.vision.lighting import Normalize
+from plainlearn.vision.models import Stats, body_and_head, create_vision_model
 
 
 def vision_learner(
     dls: BlockLoaders,
-    arch: Callable[..., nn.Module] | nn.Module,
+    arch: Arch,
     loss_func: Any = None,
     *,
     pretrained: bool = True,
+    weights: str | os.PathLike[str] | None = None,
+    normalize: bool = True,
     n_out: int | None = None,
     metrics: Any = None,
     opt_func: Callable[..., Any] = Adam,
@@ -31,41 +36,74 @@ def vision_learner(
     splitter: Splitter = body_and_head,
     cut: int | None = None,
     cbs: Callback | Sequence[Callback] | None = None,
-    path: str | Path | None = None,
-    model_dir: str | Path = "models",
+    path: str | os.PathLike[str] | None = None,
+    model_dir: str | os.PathLike[str] = "models",
     wd: float | None = None,
-    lin_ftrs: Sequence[int] = (512,),
-    ps: float = 0.5,
-    concat_pool: bool = True,
+    train_bn: bool | None = None,
+    lin_ftrs: Sequence[int] | None = None,
+    ps: float | None = None,
+    concat_pool: bool | None = None,
+    custom_head: Callable[[int, int], nn.Module] | nn.Module | None = None,
+    y_range: tuple[float, float] | None = None,
 ) -> Learner:
     """A `Learner` whose model is the body of `arch` and a new head with an output for each class of `dls`.
 
-    The loss, when none is given, is the one that the target implies.
-    Raises `ArgumentError` when the data do not say how many outputs are needed and `n_out` does not either.
+    `arch` is a constructor such as `resnet18`, any name of timm's such as "convnext_tiny", or a network of your own.
+    With `pretrained` its weights come from where its makers keep them or from an installed package; `weights`
+    names a file instead. Then the body starts frozen (`learn.unfreeze()` lets it learn), and the model brings
+    pictures to what the weights expect, `learn.model.expects`, whether or not `dls` have a `Normalize`;
+    `normalize=False` leaves them as they come. `splitter=layer_by_layer` gives every block a rate of its own. For
+    head and `train_bn` see `create_vision_model`. The loss, when none is given, is the one that the target implies.
+
+    Raises `ArgumentError` for an architecture that nobody knows and for data that do not say how many outputs are
+    needed, `DownloadError` when weights cannot be had: random ones are never used instead.
     """
-    if pretrained:
-        raise ArgumentError(
-            "pretrained weights are not offered yet; random ones would be used in silence",
-            try_="pretrained=False",
-        )
-    if n_out is not None and n_out < 1:
-        raise ArgumentError(f"n_out is {n_out}; expected 1 or more outputs")
-    if n_out is None and not isinstance(dls, BlockLoaders):  # pyright: ignore[reportUnnecessaryIsInstance]
+    outputs = _outputs(dls, n_out)
+    model = create_vision_model(
+        arch, outputs, pretrained=pretrained, weights=weights, cut=cut, channels=_channels(dls), normalize=normalize,
+        given=_normalised_by(dls), train_bn=train_bn, lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool,
+        custom_head=custom_head, y_range=y_range,
+    )  # fmt: skip
+    learn = Learner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
+    if pretrained or weights is not None:
+        learn.freeze()
+    return learn
+
+
+cnn_learner = vision_learner  # the course's older name
+
+
+def _outputs(dls: Any, n_out: Any) -> int:
+    """How many outputs the model needs: `n_out`, or what the targets say."""
+    if n_out is not None:
+        if isinstance(n_out, bool) or not isinstance(n_out, int):
+            raise ArgumentTypeError(f"n_out is {describe(n_out)}; expected a whole number", try_="n_out=2")
+        if n_out < 1:
+            raise ArgumentError(f"n_out is {n_out}; expected 1 or more outputs")
+        return n_out
+    if not isinstance(dls, BlockLoaders):
         raise ArgumentError(
             f"{type(dls).__name__} do not say how many classes there are",
             try_="n_out=2, or loaders of a DataBlock",
         )
-    outputs = n_out if n_out is not None else dls.c
-    model = create_vision_model(
-        arch, outputs, cut=cut, channels=_channels(dls), lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool
-    )
-    return Learner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
-
-
-cnn_learner = vision_learner  # the course's older name
+    return dls.c
 
 
 def _channels(dls: Any) -> int:
     inputs = dls.blocks[: dls.n_inp] if isinstance(dls, BlockLoaders) else ()
     images = [block for block in inputs if isinstance(block, ImageBlock)]
     return images[0].channels if images else 3
+
+
+def _normalised_by(dls: Any) -> Stats | None:
+    """Mean and standard deviation by which the training batches are normalised already, if they are."""
+    finish = getattr(dls.train, "after_batch", None)
+    if not isinstance(finish, ToModel):
+        return None
+    found = [transform for transform in finish.transforms if isinstance(transform, Normalize)]
+    if len(found) > 1:
+        raise ArgumentError(
+            f"the batches are normalised {len(found)} times; expected once",
+            try_="one Normalize among batch_tfms",
+        )
+    return (found[0].mean, found[0].std) if found else None

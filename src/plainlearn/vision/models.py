@@ -1,46 +1,93 @@
-"""Models for images: a body that somebody designed, and a head for the task at hand."""
+"""Models for images: a body that somebody designed and trained, and a head for the task at hand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from plainlearn.train.freezing import batch_norms
+from plainlearn.vision.archs import Arch, build
+from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head, linear_head
+from plainlearn.vision.weights import Expects
+
+#: Mean and standard deviation of each channel.
+Stats = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-class AdaptiveConcatPool2d(nn.Module):
-    """The largest and the average activation of each channel: (B, C, H, W) to (B, 2C, 1, 1)."""
+class ExpectedInput(nn.Module):
+    """Pictures as trained weights expect them: each channel less its mean, divided by its standard deviation.
 
-    def __init__(self, size: int = 1) -> None:
+    `expected` are the weights' mean and standard deviation, `given` those that the loaders have applied already, if any.
+    """
+
+    def __init__(self, expected: Stats, given: Stats | None = None) -> None:
         super().__init__()
-        self.size = size
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in expected)
+        scale, shift = 1 / std, -mean / std
+        if given is not None:
+            given_mean, given_std = (torch.tensor(values).view(-1, 1, 1) for values in given)
+            scale, shift = given_std / std, (given_mean - mean) / std
+        self.scale, self.shift = nn.Buffer(scale), nn.Buffer(shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = (
-            nn.functional.adaptive_max_pool2d(x, self.size),
-            nn.functional.adaptive_avg_pool2d(x, self.size),
-        )
-        return torch.cat(pooled, dim=1)
+        return x * self.scale + self.shift
 
 
-class Flatten(nn.Module):
-    """Everything but the batch in one axis."""
+class VisionModel(nn.Sequential):
+    """A body and a head, one after the other: (B, C, H, W) to (B, `n_out`).
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+    `expects` says what the body's weights expect and where they are from; None without any. The body scales
+    its input itself, so pictures of 0..1 are what it takes. Unless `train_bn`, batch norm in the body stays as it was
+    trained: it neither gathers new averages nor compares the pictures of a batch, while its scale and
+    shift still learn when the body is not frozen.
+    """
+
+    def __init__(
+        self, body: nn.Module, head: nn.Module, *, expects: Expects | None = None, train_bn: bool = True
+    ) -> None:
+        super().__init__(body, head)
+        self.expects, self.train_bn = expects, train_bn
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if not self.train_bn:
+            for norm in batch_norms(self[0]):
+                norm.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (torch calls it input)
+        if self.training and len(x) == 1 and any(norm.training for norm in batch_norms(self)):
+            raise ShapeError(
+                "the training batch has one image, and batch norm compares the images of a batch; expected two or more",
+                try_="another bs=, or drop_last=True if only the last batch is so short",
+            )
+        body, head = self
+        return cast(Tensor, head(body(x)))
 
 
-def create_body(model: nn.Module, cut: int | None = None, *, channels: int = 3) -> nn.Sequential:
-    """The convolutional part of `model`: its parts before the last pooling and the classifier, or up to `cut`.
+def create_body(
+    arch: Arch, cut: int | None = None, *, pretrained: bool = False, weights: Any = None, channels: int = 3
+) -> nn.Module:
+    """The part of `arch` that finds features: (B, C, H, W) to (B, F, h, w), or for transformers to (B, F).
 
-    `cut` counts as in `parts[:cut]`: -2 leaves out the last two. The parts must be called one after
-    another. With other than three `channels` the first convolution is replaced by one of that many.
+    Of timm's networks it is the network without its classifier, which pools by itself if it is a
+    transformer. Of others it is the parts before the last pooling and the classifier, which must be called one
+    after another. `cut` says up to which part, counted as in `parts[:cut]`: -2 leaves out the last two.
     Raises `ArgumentError` where the end of the body is not known, or nothing is left.
     """
+    model, _ = build(arch, pretrained=pretrained, weights=weights, channels=channels)
+    return body_of(model, cut)
+
+
+def body_of(model: nn.Module, cut: int | None = None) -> nn.Module:
+    """`create_body`, of a network that is built."""
+    if cut is None and hasattr(model, "reset_classifier") and hasattr(model, "pretrained_cfg"):
+        return _without_classifier(model)
     children = list(model.children())
     if cut is None:
         cut = _end_of_body(children)
@@ -56,9 +103,20 @@ def create_body(model: nn.Module, cut: int | None = None, *, channels: int = 3) 
             f"cut={cut} does not divide the {len(children)} parts of {type(model).__name__}; expected a body before it",
             try_="cut=-2",
         )
-    if channels != 3:
-        _replace_first_convolution(body, channels)
     return body
+
+
+def _without_classifier(model: Any) -> nn.Module:
+    """timm's network without its last layer: a convolutional one without pooling, any other with its own."""
+    config: dict[str, Any] = model.pretrained_cfg
+    if config.get("pool_size") and getattr(model, "output_fmt", "NCHW") == "NCHW":
+        try:
+            model.reset_classifier(0, "")
+        except AssertionError:  # some cannot be without their pooling
+            model.reset_classifier(0)
+    else:
+        model.reset_classifier(0)
+    return model
 
 
 def _end_of_body(children: Sequence[nn.Module]) -> int | None:
@@ -81,161 +139,170 @@ def _end_of_body(children: Sequence[nn.Module]) -> int | None:
     return None
 
 
-def _replace_first_convolution(body: nn.Module, channels: int) -> None:
-    for parent in body.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Conv2d):
-                made = nn.Conv2d(
-                    channels, child.out_channels, child.kernel_size, child.stride, child.padding,  # pyright: ignore[reportArgumentType]
-                    child.dilation, child.groups, child.bias is not None, child.padding_mode,  # pyright: ignore[reportArgumentType]
-                    device=child.weight.device, dtype=child.weight.dtype,
-                )  # fmt: skip
-                setattr(parent, name, made)
-                return
-    raise ArgumentError("the model has no convolution, so its number of input channels cannot be changed")
-
-
-def create_head(
-    features: int,
-    n_out: int,
-    lin_ftrs: Sequence[int] = (512,),
-    ps: float = 0.5,
-    *,
-    concat_pool: bool = True,
-) -> nn.Sequential:
-    """Pooling, then linear layers with batch norm and dropout: (B, `features`, H, W) to (B, `n_out`).
-
-    `lin_ftrs` are the widths between; `ps` is the dropout before the last layer, half of it before the others.
-    """
-    widths = [features * 2 if concat_pool else features, *lin_ftrs]
-    layers: list[nn.Module] = [AdaptiveConcatPool2d() if concat_pool else nn.AdaptiveAvgPool2d(1), Flatten()]
-    for width, following in pairwise(widths):
-        linear = nn.Linear(width, following, bias=False)  # the batch norm behind it has the bias
-        layers += [nn.BatchNorm1d(width), nn.Dropout(ps / 2), linear, nn.ReLU(inplace=True)]
-    layers += [nn.BatchNorm1d(widths[-1]), nn.Dropout(ps), nn.Linear(widths[-1], n_out, bias=False)]
-    head = nn.Sequential(*layers)
-    for layer in head:
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight)
-    return head
-
-
-class VisionModel(nn.Sequential):
-    """A body and a head, one after the other: (B, C, H, W) to (B, `n_out`)."""
-
-    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (torch calls it input)
-        if self.training and len(x) == 1:
-            raise ShapeError(
-                "the training batch has one image, and batch norm compares the images of a batch; expected two or more",
-                try_="another bs=, or drop_last=True if only the last batch is so short",
-            )
-        body, head = self
-        return cast(Tensor, head(body(x)))
-
-
 def create_vision_model(
-    arch: Callable[..., nn.Module] | nn.Module,
+    arch: Arch,
     n_out: int,
     *,
+    pretrained: bool = True,
+    weights: Any = None,
     cut: int | None = None,
     channels: int = 3,
-    lin_ftrs: Sequence[int] = (512,),
-    ps: float = 0.5,
-    concat_pool: bool = True,
+    normalize: bool = True,
+    given: Stats | None = None,
+    train_bn: bool | None = None,
+    lin_ftrs: Sequence[int] | None = None,
+    ps: float | None = None,
+    concat_pool: bool | None = None,
+    custom_head: Callable[[int, int], nn.Module] | nn.Module | None = None,
+    y_range: tuple[float, float] | None = None,
 ) -> VisionModel:
-    """Body and head as one `nn.Sequential` of two parts. `arch` is a constructor such as torchvision's, or a model.
+    """Body and head as one `nn.Sequential` of two parts. `arch` is a name of timm's, a constructor, or a model.
 
-    Raises `ArgumentTypeError` for what is neither. A model that is given is not copied: the body is its own.
+    With weights, the model takes pictures of 0..1 and itself brings them to what the weights expect, unless
+    `normalize=False`; `given` is what the loaders have normalised by already. `train_bn` None means: only without weights.
+    The head is one linear layer; with any of `lin_ftrs`, `ps` and `concat_pool` it is the course's, see `create_head`;
+    `custom_head` is one of your own, or a function of the number of features and outputs that makes it.
+    A model that is given is not copied: the body is its own. Raises as `archs.build` and `create_body` do.
     """
-    body = create_body(_built(arch), cut, channels=channels)
-    head = create_head(_features(body, channels), n_out, lin_ftrs, ps, concat_pool=concat_pool)
-    return VisionModel(body, head)
+    network, expects = build(arch, pretrained=pretrained, weights=weights, channels=channels)
+    body = body_of(network, cut)
+    features, pool = _features(body, channels)
+    trained = pretrained or weights is not None
+    return VisionModel(
+        _scaled(body, expects, channels, given) if normalize and expects is not None else body,
+        _head(features, n_out, pool, lin_ftrs, ps, concat_pool, custom_head, y_range),
+        expects=expects,
+        train_bn=not trained if train_bn is None else train_bn,
+    )
+
+
+def _scaled(body: nn.Module, expects: Expects, channels: int, given: Stats | None) -> nn.Module:
+    expected = expects.for_channels(channels)
+    if expected == given:
+        return body
+    first = ExpectedInput(expected, given)
+    return nn.Sequential(first, *body) if type(body) is nn.Sequential else nn.Sequential(first, body)
+
+
+def _head(
+    features: int,
+    n_out: int,
+    pool: bool,
+    lin_ftrs: Sequence[int] | None,
+    ps: float | None,
+    concat_pool: bool | None,
+    custom_head: Callable[[int, int], nn.Module] | nn.Module | None,
+    y_range: tuple[float, float] | None,
+) -> nn.Module:
+    of_the_course = [value for value in (lin_ftrs, ps, concat_pool) if value is not None]
+    if custom_head is not None:
+        if of_the_course or y_range is not None:
+            raise ArgumentError(
+                "custom_head is the whole head; lin_ftrs, ps, concat_pool or y_range beside it would be ignored"
+            )
+        made: Any = custom_head if isinstance(custom_head, nn.Module) else custom_head(features, n_out)
+        if not isinstance(made, nn.Module):
+            raise ArgumentTypeError(f"custom_head gave {describe(made)}; expected an nn.Module")
+        return made
+    if concat_pool and not pool:
+        raise ArgumentError(
+            f"concat_pool=True needs a body that gives maps (B, F, h, w); this one pools by itself to {features} features"
+        )
+    if of_the_course:
+        return create_head(
+            features, n_out, lin_ftrs, 0.5 if ps is None else ps,
+            concat_pool=concat_pool is not False, pool=pool, y_range=y_range,
+        )  # fmt: skip
+    return linear_head(features, n_out, pool=pool, y_range=y_range)
+
+
+def _features(body: nn.Module, channels: int) -> tuple[int, bool]:
+    """How many features leave the body, and whether as maps to be pooled; found by sending an empty picture through."""
+    config: dict[str, Any] = getattr(body, "pretrained_cfg", {})
+    height, width = config["input_size"][1:] if config.get("fixed_input_size") else (64, 64)
+    was_training = body.training
+    body.eval()
+    weight = next(body.parameters(), torch.zeros(()))
+    try:
+        with torch.no_grad():
+            out = body(torch.zeros(1, channels, height, width, device=weight.device, dtype=weight.dtype))
+    except Exception as error:
+        error.add_note(
+            f"a picture of {channels} × {height} × {width} did not get through the body; try another cut="
+        )
+        raise
+    body.train(was_training)
+    if not isinstance(out, Tensor) or out.ndim not in (2, 4):
+        raise ArgumentError(
+            f"the body gives {describe(out)}; expected a tensor (B, C, H, W), or (B, C)", try_="another cut="
+        )
+    return int(out.shape[1]), out.ndim == 4
+
+
+# ---------------------------------------------------------------- parameters by depth
 
 
 def body_and_head(model: nn.Module) -> list[list[nn.Parameter]]:
     """A splitter: stem and first half of the body, second half, head; three depths for discriminative rates.
 
+    Halves are of the stages that follow the stem: two and two of a ResNet's four.
     Raises `ArgumentError` for a model that is not a body and a head.
     """
+    body, head = _halves(model)
+    _, *stages = grouped = stages_of(body, coarse=True)
+    middle = len(grouped) - max(1, (len(stages)) // 2)
+    early, late = ([p for stage in part for p in stage] for part in (grouped[:middle], grouped[middle:]))
+    return [early, late, list(head.parameters())]
+
+
+def layer_by_layer(model: nn.Module) -> list[list[nn.Parameter]]:
+    """A splitter: each block of the body, and the head; for rates that decay layer by layer: `lr=slice(lo, hi)`.
+
+    Raises `ArgumentError` for a model that is not a body and a head.
+    """
+    body, head = _halves(model)
+    return [*stages_of(body, coarse=False), list(head.parameters())]
+
+
+def _halves(model: nn.Module) -> tuple[nn.Module, nn.Module]:
     halves = list(model.children())
     if len(halves) != 2:
         raise ArgumentError(
             f"{type(model).__name__} has {len(halves)} parts; expected two, a body and a head",
             try_="create_vision_model, or splitter=trainable_params for one group",
         )
-    body, head = halves
-    parts: list[nn.Module] = list(body.children())
-    while len(parts) == 1 and any(True for _ in parts[0].children()):  # a body within a body
-        parts = list(parts[0].children())
-    # By the number of parameters a ResNet's last two stages hold most; by order they are the late ones.
-    weighty = [part for part in parts if any(True for _ in part.parameters())]
-    middle = len(weighty) - 2 if len(weighty) > 3 else len(weighty) // 2
-    early = [p for part in weighty[:middle] for p in part.parameters()]
-    known = set(map(id, early))
-    late = [p for p in body.parameters() if id(p) not in known]
-    return [early, late, list(head.parameters())]
+    return halves[0], halves[1]
 
 
-def _built(arch: Any) -> nn.Module:
-    if isinstance(arch, nn.Module):
-        return arch
-    if not callable(arch):
-        name = arch if isinstance(arch, str) and arch.isidentifier() else "resnet18"
-        raise ArgumentTypeError(
-            f"arch is {arch!r}; expected a function that makes a model, or a model",
-            try_=f"vision_learner(dls, {name}), the function and not its name",
-        )
-    model = arch()
-    if not isinstance(model, nn.Module):
-        raise ArgumentTypeError(f"arch gave {type(model).__name__}; expected an nn.Module")
-    return model
+def stages_of(body: nn.Module, *, coarse: bool) -> list[list[nn.Parameter]]:
+    """The parameters of `body` in the order of its depth, the stem first: by stage, or unless `coarse` by block."""
+    parts = [body]
+    while len(parts := [part for part in parts if any(True for _ in part.parameters())]) == 1:
+        if hasattr(parts[0], "group_matcher"):
+            return _grouped_by_timm(parts[0], coarse)
+        inner = list(parts[0].children())
+        if not inner:
+            break
+        parts = inner
+    if not coarse:
+        parts = [block for part in parts for block in (part if isinstance(part, nn.Sequential) else [part])]
+    stages: list[list[nn.Parameter]] = []
+    for part in parts:
+        parameters = list(part.parameters())
+        # What has no weights but a scale and a shift belongs to the layer before it.
+        if stages and all(parameter.ndim <= 1 for parameter in parameters):
+            stages[-1] += parameters
+        elif parameters:
+            stages.append(parameters)
+    known = {id(parameter) for stage in stages for parameter in stage}
+    stages[0] = [p for p in body.parameters() if id(p) not in known] + stages[0]
+    return stages
 
 
-def _features(body: nn.Module, channels: int) -> int:
-    """How many channels leave the body, found by sending a small picture through."""
-    was_training = body.training
-    body.eval()
-    weight = next(body.parameters(), torch.zeros(()))
-    try:
-        with torch.no_grad():
-            out = body(torch.zeros(1, channels, 64, 64, device=weight.device, dtype=weight.dtype))
-    except Exception as error:
-        error.add_note(f"a picture of {channels} × 64 × 64 did not get through the body; try another cut=")
-        raise
-    body.train(was_training)
-    if not isinstance(out, Tensor) or out.ndim != 4:
-        raise ArgumentError(
-            f"the body gives {type(out).__name__}; expected a tensor (B, C, H, W)", try_="another cut="
-        )
-    return int(out.shape[1])
+def _grouped_by_timm(model: Any, coarse: bool) -> list[list[nn.Parameter]]:
+    from timm.models import group_parameters
 
-
-def resnet18(**kwargs: Any) -> nn.Module:
-    """torchvision's ResNet-18 (He et al. 2015, arXiv:1512.03385). torchvision is loaded when it is built."""
-    return _torchvision("resnet18", **kwargs)
-
-
-def resnet34(**kwargs: Any) -> nn.Module:
-    """torchvision's ResNet-34."""
-    return _torchvision("resnet34", **kwargs)
-
-
-def resnet50(**kwargs: Any) -> nn.Module:
-    """torchvision's ResNet-50."""
-    return _torchvision("resnet50", **kwargs)
-
-
-def resnet101(**kwargs: Any) -> nn.Module:
-    """torchvision's ResNet-101."""
-    return _torchvision("resnet101", **kwargs)
-
-
-def resnet152(**kwargs: Any) -> nn.Module:
-    """torchvision's ResNet-152."""
-    return _torchvision("resnet152", **kwargs)
-
-
-def _torchvision(name: str, **kwargs: Any) -> nn.Module:
-    from torchvision import models  # 3 CPU seconds, so not before somebody builds one
-
-    return getattr(models, name)(**kwargs)
+    groups: dict[int, list[nn.Parameter]] = group_parameters(
+        model, model.group_matcher(coarse=coarse), return_values=True
+    )
+    return [groups[depth] for depth in sorted(groups)]
