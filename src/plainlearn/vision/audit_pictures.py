@@ -1,0 +1,69 @@
+"""Pictures of what an audit found: small copies of the files, upright, and a drawing of them in groups."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from plainlearn.core.errors import ArgumentError, DataError, MissingFileError
+from plainlearn.vision.image import load_image
+from plainlearn.vision.imagefile import shown
+
+if TYPE_CHECKING:
+    from plainlearn.vision.audit_report import Audit
+    from plainlearn.vision.pixels import Pixels
+
+_COLUMNS = 4
+
+
+def thumbnail(path: str, side: int) -> Pixels | None:
+    """The image, its longer side `side` pixels or less; of a damaged one what can be had; None if that is nothing."""
+    try:
+        pixels = load_image(path, draft_to=side, strict=False)
+    except (DataError, MissingFileError):
+        return None  # the report says why, and is what the picture stands in
+    small = Image.fromarray(pixels)
+    small.thumbnail((side, side))
+    return np.asarray(small)
+
+
+def draw(report: Audit, max_groups: int) -> None:
+    """A row of images for each group of files, up to `max_groups` a finding. Prints a line if there are none."""
+    from plainlearn.core.figures import show_image, subplots
+
+    if max_groups < 1:
+        raise ArgumentError(f"max_groups is {max_groups}; expected 1 or more")
+    rows = [
+        (found.kind, paths[:_COLUMNS], group[:_COLUMNS])
+        for found in report.findings
+        for paths, group in list(zip(found.paths, found.groups, strict=False))[:max_groups]
+    ]
+    if not rows:
+        print("Nothing was found that a picture could show.")
+        return
+    columns = max(len(paths) for _, paths, _ in rows)
+    figure, axes = subplots(len(rows), columns, imsize=2.6, squeeze=False)
+    for (kind, paths, captions), line in zip(rows, axes, strict=True):
+        line[0].text(-0.06, 0.5, kind, transform=line[0].transAxes, rotation=90, ha="right", va="center")
+        for ax in line:
+            ax.axis("off")
+        for path, caption, ax in zip(paths, captions, line, strict=False):
+            pixels = thumbnail(path, 200)
+            if pixels is None:
+                ax.text(
+                    0.5, 0.5, "no picture", transform=ax.transAxes, ha="center", va="center", color="gray"
+                )
+            else:
+                show_image(pixels, ax=ax)
+            ax.set_title(_drawable(caption), fontsize=7, parse_math=False)
+    figure.tight_layout()
+
+
+def _drawable(caption: str) -> str:
+    """A caption in lines that fit, with a box for what matplotlib's own font has no sign for."""
+    letters = [letter if ord(letter) < 0x2E80 else "□" for letter in shown(caption)]
+    lines = textwrap.wrap("".join(letters), 34)
+    return "\n".join([*lines[:3], *(["…"] if len(lines) > 3 else [])])
