@@ -9,8 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plainlearn.core.errors import LossError
-from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, L1LossFlat, Loss, MSELossFlat
+from plainlearn.core.errors import ArgumentError, LossError
+from plainlearn.losses import (
+    BCEWithLogitsLossFlat,
+    CrossEntropyLossFlat,
+    L1LossFlat,
+    LabelSmoothingCrossEntropy,
+    Loss,
+    MSELossFlat,
+)
 
 
 def random_numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -139,3 +146,30 @@ def test_a_loss_says_its_activation_and_its_answer(loss: Loss, activation: Any, 
 def test_a_loss_is_shown_as_in_the_course() -> None:
     assert repr(CrossEntropyLossFlat()) == "FlattenedLoss of CrossEntropyLoss()"
     assert [repr(ours()) for ours, _, _ in PAIRS] == [f"FlattenedLoss of {name}()" for _, _, name in PAIRS]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_label_smoothing_equals_torch_s(reduction: Any) -> None:
+    logits, classes = random_numbers(7, 5), random_classes(7, classes=5)
+    weight = torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
+    ours = LabelSmoothingCrossEntropy(eps=0.2, weight=weight, reduction=reduction)(logits, classes)
+    expected = F.cross_entropy(logits, classes, weight, label_smoothing=0.2, reduction=reduction)
+    assert torch.equal(ours, expected)
+    assert torch.equal(
+        LabelSmoothingCrossEntropy(eps=0)(logits, classes), CrossEntropyLossFlat()(logits, classes)
+    )
+
+
+def test_a_share_beyond_one_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"label smoothing is 1\.5; expected 0 to 1"):
+        LabelSmoothingCrossEntropy(eps=1.5)
+
+
+def test_factors_of_the_outputs_equal_torch_s() -> None:
+    outputs, targets, factors = (
+        random_numbers(6, 3),
+        random_classes(6, 3, classes=2),
+        torch.tensor([1.0, 2, 5]),
+    )
+    expected = F.binary_cross_entropy_with_logits(outputs, targets.float(), weight=factors)
+    torch.testing.assert_close(BCEWithLogitsLossFlat(weight=factors)(outputs, targets), expected)

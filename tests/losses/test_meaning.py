@@ -51,7 +51,13 @@ def test_a_loss_of_log_probabilities_implies_their_exponential(loss: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "loss", [F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss(), BCEWithLogitsLossFlat()]
+    "loss",
+    [
+        F.binary_cross_entropy_with_logits,
+        nn.BCEWithLogitsLoss(),
+        nn.MultiLabelSoftMarginLoss(),
+        BCEWithLogitsLossFlat(),
+    ],
 )
 def test_a_loss_of_logits_implies_the_sigmoid_and_a_half(loss: Any) -> None:
     assert torch.equal(activation_of(loss)(LOGITS), SIGMOID)

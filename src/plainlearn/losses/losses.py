@@ -8,7 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from plainlearn.core.errors import LossError
+from plainlearn.core.errors import ArgumentError, LossError
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -39,7 +39,7 @@ class CrossEntropyLossFlat(Loss):
     targets equal to `ignore_index` do not count; `label_smoothing` is a share 0..1. `reduction="none"`
     gives one loss an item. `decodes` is the most likely class.
 
-    Raises `LossError` for targets of another shape, or that are neither.
+    Raises `LossError` for targets of another shape, or that are neither, `ArgumentError` for another smoothing.
     """
 
     def __init__(
@@ -51,20 +51,29 @@ class CrossEntropyLossFlat(Loss):
         reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
+        if not 0 <= label_smoothing <= 1:
+            raise ArgumentError(
+                f"the share of label smoothing is {label_smoothing}; expected 0 to 1",
+                try_="0.1, which is usual",
+            )
         self.axis, self.weight, self.ignore_index = axis, weight, ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
-        logits = inp.movedim(self.axis, -1)
+        logits = self._flat_logits(inp)
         return F.cross_entropy(
-            logits.reshape(-1, logits.shape[-1]),
+            logits,
             self._flat_targets(inp, targ),
             weight=None if self.weight is None else self.weight.to(logits),
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+
+    def _flat_logits(self, inp: Tensor) -> Tensor:
+        logits = inp.movedim(self.axis, -1)
+        return logits.reshape(-1, logits.shape[-1])
 
     def _flat_targets(self, inp: Tensor, targ: Tensor) -> Tensor:
         logits = inp.movedim(self.axis, -1)
@@ -94,27 +103,60 @@ class CrossEntropyLossFlat(Loss):
         return "FlattenedLoss of CrossEntropyLoss()"
 
 
+class LabelSmoothingCrossEntropy(CrossEntropyLossFlat):
+    """Cross-entropy against targets of which a share `eps` is spread evenly over all classes; the rest as there.
+
+    Source: Szegedy et al. 2015, arXiv:1512.00567, section 7.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        eps: float = 0.1,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(
+            axis, weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=eps
+        )
+
+    def __repr__(self) -> str:
+        return f"FlattenedLoss of LabelSmoothingCrossEntropy(eps={self.label_smoothing:g})"
+
+
+LabelSmoothingCrossEntropyFlat = LabelSmoothingCrossEntropy  # the course's name for it with other axes
+
+
 class BCEWithLogitsLossFlat(Loss):
     """Sigmoid cross-entropy: each output is a yes-or-no answer of its own, each target 0 or 1.
 
-    Shapes are equal, but for axes of one: (B, 1) and (B,) are flattened together. `pos_weight` holds one
-    factor an output. `thresh` is on the probability: 0.5 there is 0 on the logit. `decodes` says which exceed it.
+    Shapes are equal, but for axes of one: (B, 1) and (B,) are flattened together. `weight` holds one factor an
+    output, `pos_weight` one for its yes alone. `thresh` is on the probability: 0.5 there is 0 on the logit.
+    `decodes` says which exceed it.
 
     Raises `LossError` when the shapes differ otherwise.
     """
 
     def __init__(
-        self, *, thresh: float = 0.5, pos_weight: Tensor | None = None, reduction: Reduction = "mean"
+        self,
+        *,
+        thresh: float = 0.5,
+        weight: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        reduction: Reduction = "mean",
     ) -> None:
-        self.thresh, self.pos_weight = thresh, pos_weight
+        self.thresh, self.weight, self.pos_weight = thresh, weight, pos_weight
         self.reduction = reduction
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
         # The factors belong to the last axis, so the loss is taken before it is flattened.
+        weight = None if self.weight is None else self.weight.to(inp)
         pos_weight = None if self.pos_weight is None else self.pos_weight.to(inp)
         targets = _beside(inp, targ).reshape(inp.shape)
         loss = F.binary_cross_entropy_with_logits(
-            inp, targets, pos_weight=pos_weight, reduction=self.reduction
+            inp, targets, weight=weight, pos_weight=pos_weight, reduction=self.reduction
         )
         return loss.reshape(-1) if self.reduction == "none" else loss
 

@@ -42,6 +42,7 @@ _MEANINGS: list[tuple[Callable[..., Tensor], type[nn.Module], Loss]] = [
     (F.cross_entropy, nn.CrossEntropyLoss, CrossEntropyLossFlat(axis=1)),
     (F.nll_loss, nn.NLLLoss, _LogProbabilities(axis=1)),
     (F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss, BCEWithLogitsLossFlat()),
+    (F.multilabel_soft_margin_loss, nn.MultiLabelSoftMarginLoss, BCEWithLogitsLossFlat()),
     (F.binary_cross_entropy, nn.BCELoss, _Probabilities()),
 ]
 
