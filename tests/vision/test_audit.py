@@ -209,7 +209,7 @@ def test_the_command_writes_json_of_stable_keys(folder):
     machine = run_check(folder, "--json")
     assert machine.exit_code == 1
     report = json.loads(machine.stdout)
-    assert list(report) == ["images", "classes", "sides", "findings", "seconds"]
+    assert list(report) == ["images", "classes", "sides", "findings", "seconds", "root"]
     found = report["findings"][0]
     assert list(found) == ["kind", "severity", "text", "advice", "groups", "paths"]
     assert found["kind"] == "unreadable"

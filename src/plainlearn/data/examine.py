@@ -61,8 +61,8 @@ def usable(
             told.append(f"  … and {len(problems) - _SHOWN} more")
         told.append("dls.left_out holds all of them; nothing is deleted, and strict=True would stop here.")
         tell("\n".join(told))
-    for doubt in search.doubts():
-        tell(f"{doubt}; dls.check() shows all.")
+    if doubts := search.doubts():
+        tell("\n".join([*doubts, "dls.check() shows all of this, and more."]))
     sides = (range(len(splits[0])), range(len(splits[0]), len(listed)))
     kept = (L([place for place in side if place not in problems]) for side in sides)
     left_out = (
@@ -154,15 +154,15 @@ class _Search:
         told: list[str] = []
         if leaks:
             told.append(
-                f"{_times(leaks)} the same {what} is in training and in validation, so the score would flatter "
-                f"the model: {self.pair(leaks[0], [self.side(place) for place in leaks[0]])}"
+                f"the same {what} is in training and in validation, so the score would flatter the model "
+                f"({_times(leaks)}): {self.pair(leaks[0], [self.side(place) for place in leaks[0]])}"
             )
         for position in range(self.n_inp, len(self.blocks)):
             labels = self.labels(position)
             torn = [group for group in groups if len({frozenset(labels[place]) for place in group}) > 1]
             if torn:
                 told.append(
-                    f"{_times(torn)} the same {what} has different labels: "
+                    f"the same {what} has different labels ({_times(torn)}): "
                     f"{self.pair(torn[0], [frozenset(labels[place]) for place in torn[0]])}"
                 )
         return told
@@ -242,4 +242,4 @@ def _are(count: int) -> str:
 
 
 def _times(groups: Sequence[Any]) -> str:
-    return "once" if len(groups) == 1 else f"{len(groups)} times"
+    return "once" if len(groups) == 1 else f"{len(groups)} times, the first"

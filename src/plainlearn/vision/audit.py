@@ -19,7 +19,7 @@ import numpy as np
 
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.paths import Path
-from plainlearn.data.items import get_image_files
+from plainlearn.data.items import find_files, image_extensions
 from plainlearn.data.label import parent_label
 from plainlearn.vision.audit_report import Audit, Finding, Severity
 from plainlearn.vision.filefacts import Facts, gather
@@ -43,7 +43,8 @@ _IMBALANCE = 10  # times as many images in the largest class as in the smallest
 def audit_folder(folder: str | os.PathLike[str]) -> Audit:
     """The audit of images in folders named after their class, with or without `train` and `valid` above."""
     root = Path(folder)
-    files = get_image_files(root)
+    found = find_files(root, image_extensions)
+    files, passed_over = found.files, found.left_out
     if not files:
         raise DataError(
             f"{root} holds no image files, in itself or below", try_="path.ls() to see what is there"
@@ -54,7 +55,13 @@ def audit_folder(folder: str | os.PathLike[str]) -> Audit:
         for file in files
     ]
     classes = [folder.name for folder in _class_folders(root, files)]
-    return audit(files, [parent_label(file) for file in files], sides, classes=classes, root=root)
+    report = audit(files, [parent_label(file) for file in files], sides, classes=classes, root=root)
+    if passed_over:
+        text = "Named like images, and passed over"
+        told = [[f"{shown(_relative(file, root))}: {reason}"] for file, reason in passed_over]
+        advice = "Training does not see them. Remove them, or put files in their place."
+        report.findings.append(Finding("passed-over", "note", text, advice, told))
+    return report
 
 
 def audit(
@@ -83,7 +90,7 @@ def audit(
     known = [()] * len(facts) if labels is None else [_label_texts(label) for label in labels]
     search = _Search(
         [os.path.abspath(file) for file in files],  # noqa: PTH100 (of strings, ten times as fast)
-        [_relative(file, root) for file in files],
+        [shown(_relative(file, root)) for file in files],
         known,
         ["all"] * len(facts) if sides is None else list(sides),
         facts,
@@ -102,7 +109,7 @@ def audit(
     counts = Counter(label for texts in known for label in texts)
     return Audit(
         len(facts), dict(sorted(counts.items())), dict(Counter(search.sides)), found,
-        time.perf_counter() - began,
+        time.perf_counter() - began, "" if root is None else os.path.abspath(root),  # noqa: PTH100
     )  # fmt: skip
 
 
@@ -142,7 +149,7 @@ class _Search:
         for place in self.sound:
             same[self.facts[place].digest].append(place)
         return self._doubles(
-            [group for group in same.values() if len(group) > 1], "the same image", exact=True
+            [group for group in same.values() if len(group) > 1], "The same image", exact=True
         )
 
     def alike(self) -> list[Finding]:
@@ -155,7 +162,7 @@ class _Search:
         pairs = near_pairs(np.stack([self.facts[place].picture() for place in large]))
         groups = connected([(large[a], large[b]) for a, b in pairs
                              if self.facts[large[a]].digest != self.facts[large[b]].digest])  # fmt: skip
-        return self._doubles(groups, "almost the same image", exact=False)
+        return self._doubles(groups, "Almost the same image", exact=False)
 
     def _doubles(self, groups: list[list[int]], what: str, *, exact: bool) -> list[Finding]:
         kind = "" if exact else "near-"
@@ -189,17 +196,17 @@ class _Search:
         ]  # fmt: skip
         for name, severity, members, text, advice in told:
             if members:
-                times = "once" if len(members) == 1 else f"{len(members)} times"
+                text += ": once" if len(members) == 1 else f": {len(members)} times"
                 found.append(
                     Finding(
-                        kind + name, severity, f"{times} {text}", advice, self._named(members), self._paths(members)
+                        kind + name, severity, text, advice, self._named(members), self._paths(members)
                     )
                 )  # fmt: skip
         return found
 
     def misnamed(self) -> list[Finding]:
         def ending(place: int) -> str:
-            return os.path.splitext(self.names[place])[1].lower()  # noqa: PTH122
+            return os.path.splitext(self.paths[place])[1].lower()  # noqa: PTH122
 
         wrong = [p for p in self.sound if ending(p) not in _SUFFIXES.get(self.facts[p].kind, {ending(p)})]
         return self._about(
@@ -246,11 +253,11 @@ class _Search:
         twins = [group for group in by_sense.values() if len(group) > 1]
         found: list[Finding] = []
         if twins:
-            text = "class names that differ only in case, spaces or Unicode form"
+            text = "Class names that differ only in case, spaces or Unicode form"
             advice = "They are different classes to the model. Rename them if they are one."
             found.append(Finding("class-names", "warning", text, advice, twins))
         if empty := sorted(every - found_somewhere):
-            text, advice = "classes without an image", "The model cannot know these classes."
+            text, advice = "Classes without an image", "The model cannot know these classes."
             found.append(Finding("empty-class", "warning", text, advice, [[name] for name in empty]))
         for side, labels in present.items():
             missing = sorted(found_somewhere - labels)
@@ -261,7 +268,7 @@ class _Search:
                     if trained
                     else "The score says nothing about them."
                 )
-                text = f"classes without an image in {side}"
+                text = f"Classes without an image in {side}"
                 worth: Severity = "warning" if trained else "note"
                 found.append(Finding("missing-class", worth, text, advice, [[name] for name in missing]))
         return found
@@ -273,7 +280,7 @@ class _Search:
             return found
         single = sorted(label for label, count in counts.items() if count == 1)
         if single:
-            text = "classes of one image"
+            text = "Classes of one image"
             advice = "One image cannot be learned from and tested on. Add more."
             found.append(Finding("one-image-class", "warning", text, advice, [[label] for label in single]))
         (most, largest), (least, smallest) = counts.most_common(1)[0], counts.most_common()[-1]
@@ -287,7 +294,7 @@ class _Search:
         def told(place: int) -> str:
             side = self.sides[place]
             about = [*([] if side == "all" else [side]), *self.labels[place]]
-            return f"{self.names[place]} ({', '.join(about)})" if about else self.names[place]
+            return f"{self.names[place]} ({', '.join(map(shown, about))})" if about else self.names[place]
 
         return [[told(place) for place in group] for group in groups]
 

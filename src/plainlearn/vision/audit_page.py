@@ -42,7 +42,7 @@ section > .soft { color: var(--soft); }
 .groups { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: .8rem; }
 .group { display: flex; flex-wrap: wrap; gap: .6rem; }
 .pair { border: 1px solid var(--line); border-radius: 8px; padding: .6rem; }
-figure { margin: 0; width: 9.5rem; }
+figure { margin: 0; width: 10rem; }
 .frame { display: flex; align-items: center; justify-content: center; height: 8.5rem; background: var(--back);
   border-radius: 6px; overflow: hidden; color: var(--soft); font-size: .85rem; }
 img { max-width: 100%; max-height: 100%; }
@@ -80,7 +80,8 @@ def page(report: Audit) -> str:
 </head>
 <body>
 <h1>What a model would learn from</h1>
-<p class="soft">{escape(report.headline)}</p>
+<p>{escape(report.headline)}</p>
+<p class="soft">{_text(report.root)}</p>
 <div class="chips">{_chips(report)}</div>
 {body or nothing}
 {_classes(report)}

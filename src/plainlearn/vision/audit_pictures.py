@@ -13,7 +13,7 @@ from plainlearn.vision.image import load_image
 from plainlearn.vision.imagefile import shown
 
 if TYPE_CHECKING:
-    from plainlearn.vision.audit_report import Audit
+    from plainlearn.vision.audit_report import Audit, Finding
     from plainlearn.vision.pixels import Pixels
 
 _COLUMNS = 4
@@ -31,16 +31,12 @@ def thumbnail(path: str, side: int) -> Pixels | None:
 
 
 def draw(report: Audit, max_groups: int) -> None:
-    """A row of images for each group of files, up to `max_groups` a finding. Prints a line if there are none."""
+    """Rows of images for the groups of files, up to `max_groups` a finding. Prints a line if there are none."""
     from plainlearn.core.figures import show_image, subplots
 
     if max_groups < 1:
         raise ArgumentError(f"max_groups is {max_groups}; expected 1 or more")
-    rows = [
-        (found.kind, paths[:_COLUMNS], group[:_COLUMNS])
-        for found in report.findings
-        for paths, group in list(zip(found.paths, found.groups, strict=False))[:max_groups]
-    ]
+    rows = [row for found in report.findings for row in _rows(found, max_groups)]
     if not rows:
         print("Nothing was found that a picture could show.")
         return
@@ -60,6 +56,16 @@ def draw(report: Audit, max_groups: int) -> None:
                 show_image(pixels, ax=ax)
             ax.set_title(_drawable(caption), fontsize=7, parse_math=False)
     figure.tight_layout()
+
+
+def _rows(found: Finding, max_groups: int) -> list[tuple[str, list[str], list[str]]]:
+    """The finding's kind, paths and captions, row by row: a group in each, or single files side by side."""
+    groups = list(zip(found.paths, found.groups, strict=False))[:max_groups]
+    if any(len(paths) > 1 for paths, _ in groups):
+        return [(found.kind, paths[:_COLUMNS], captions[:_COLUMNS]) for paths, captions in groups]
+    paths, captions = [path for (path,), _ in groups], [caption for _, (caption,) in groups]
+    starts = range(0, len(groups), _COLUMNS)
+    return [(found.kind, paths[at : at + _COLUMNS], captions[at : at + _COLUMNS]) for at in starts]
 
 
 def _drawable(caption: str) -> str:

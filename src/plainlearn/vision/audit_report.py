@@ -34,7 +34,7 @@ class Finding:
 class Audit:
     """The report. Print it, `show()` its pictures, `write_page(file)`, or take `as_dict()` for machines.
 
-    `classes` and `sides` count the images of each.
+    `classes` and `sides` count the images of each; `root` is the folder that names are told from.
     """
 
     images: int
@@ -42,6 +42,7 @@ class Audit:
     sides: dict[str, int]
     findings: list[Finding] = field(default_factory=list[Finding])
     seconds: float = 0.0
+    root: str = ""
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -67,7 +68,7 @@ class Audit:
         return asdict(self)
 
     def show(self, max_groups: int = 6) -> None:
-        """Draw what was found, a row for each group of files, up to `max_groups` of each kind."""
+        """Draw what was found, with the names of the files: up to `max_groups` groups, or single files, of each kind."""
         from plainlearn.vision.audit_pictures import draw
 
         draw(self, max_groups)
@@ -85,9 +86,10 @@ class Audit:
     def headline(self) -> str:
         """How many images there are, in which classes and on which sides."""
         sides = ", ".join(f"{count} {side}" for side, count in self.sides.items() if side != "all")
+        images = "1 image" if self.images == 1 else f"{self.images} images"
         classes = "1 class" if len(self.classes) == 1 else f"{len(self.classes)} classes"
         within = f" in {classes}" if self.classes else ""
-        return f"{self.images} images{within}{f' ({sides})' if sides else ''}"
+        return f"{images}{within}{f' ({sides})' if sides else ''}"
 
     def __str__(self) -> str:
         lines = [f"{self.headline}, looked at in {self.seconds:.1f} s"]
