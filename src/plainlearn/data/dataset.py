@@ -15,6 +15,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block
 from plainlearn.data.label import ColReader
+from plainlearn.data.shards import nearby_order
 from plainlearn.data.transform import Function, Transform, for_side
 
 Getter = Callable[[Any], Any]
@@ -114,6 +115,10 @@ class BlockDataset:
     def decode(self, sample: Sequence[Any]) -> tuple[Any, ...]:
         """A sample as people read it: images as arrays, labels as names."""
         return tuple(block.decode(value) for block, value in zip(self.blocks, sample, strict=True))
+
+    def shuffled_order(self, draws: torch.Generator) -> torch.Tensor | None:
+        """A random order that suits where the items are kept; see `shards.nearby_order`."""
+        return nearby_order(self.items, draws)
 
     @property
     def vocab(self) -> L[Any] | L[L[Any]]:

@@ -225,7 +225,9 @@ def _no_folder(path: Path) -> MissingFileError | ArgumentError:
         f"there is no folder {_shown(path)}; the nearest that exists is {_shown(above)}"
         f" (in it: {', '.join(here) or 'nothing'})",
         # What a Path makes of "s3://bucket": one slash is gone, and with it the address.
-        try_="the address as text, not as a Path" if len(path.parts[0]) > 2 and path.parts[0][-1] == ":" else "",
+        try_="the address as text, not as a Path"
+        if len(path.parts[0]) > 2 and path.parts[0][-1] == ":"
+        else "",
     )
 
 

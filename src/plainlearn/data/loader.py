@@ -29,7 +29,7 @@ from plainlearn.data.collate import collate
 from plainlearn.data.columns import ColumnFinder, Columns, cut
 from plainlearn.data.processes import WorkerProcesses
 from plainlearn.data.read_ahead import read_ahead
-from plainlearn.data.reading import Collate, DrawsItems, Job, Reader, Stopped, generator
+from plainlearn.data.reading import Collate, DrawsItems, Job, OrdersItems, Reader, Stopped, generator
 
 __all__ = ["BatchTransform", "DataLoader", "DrawsItems"]
 
@@ -251,6 +251,10 @@ class DataLoader:
         if not self.shuffle:
             return range(items)
         source = torch.Generator("cpu").manual_seed(epoch_seed % 2**63)
+        if isinstance(self.dataset, OrdersItems):
+            order = self.dataset.shuffled_order(source)
+            if order is not None:
+                return order
         return torch.randperm(items, generator=source, device="cpu")
 
     def _jobs(self, things: Iterable[Any], start: _Position) -> Iterator[Job]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from plainlearn.data.collate import collate
@@ -22,6 +23,15 @@ class DrawsItems(Protocol):
     """A dataset whose items are partly random: `draw` gets a generator of the item's own."""
 
     def draw(self, index: int, rng: np.random.Generator) -> Any: ...
+
+
+@runtime_checkable
+class OrdersItems(Protocol):
+    """A dataset of which some random orders are cheaper to read than others."""
+
+    def shuffled_order(self, draws: torch.Generator) -> Tensor | None:
+        """A permutation of its indices, drawn from `draws`; None, with nothing drawn, if any will do."""
+        ...
 
 
 class Job(NamedTuple):

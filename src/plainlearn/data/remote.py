@@ -201,9 +201,14 @@ class RemotePath:
     def parent(self) -> PurePosixPath:
         return self.path.parent
 
+    @property
+    def home(self) -> tuple[FileSystem, str]:
+        """Where it is read: the file system, and the path there."""
+        return self._home or _found(self.url)
+
     def read_bytes(self, max_bytes: int = MAX_BYTES) -> bytes:
         """The file's bytes. Raises `DataError` for more than `max_bytes`, before they are fetched if possible."""
-        system, path = self._home or _found(self.url)
+        system, path = self.home
         if self.size is not None and self.size > max_bytes:
             raise _too_large(self.url, self.size, max_bytes)
         # A listing that tells no size leaves a question to ask; a reading that ends in time needs none.
