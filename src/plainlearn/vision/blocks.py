@@ -17,6 +17,8 @@ from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
+from plainlearn.data.label import is_missing
+from plainlearn.data.remote import is_url
 from plainlearn.metrics.functions import rmse
 from plainlearn.vision.cache import PixelCache, Where
 from plainlearn.vision.filefacts import gather, gather_masks
@@ -59,16 +61,19 @@ class ImageBlock(Block):
 
     def examine(self, values: Sequence[Any]) -> Examined:
         # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
-        files = _files(values) if type(self).open is ImageBlock.open else {}
+        known = type(self).open is ImageBlock.open and self.mode
+        files, problems = _files(values) if known else ({}, {})
         facts = dict(zip(files, gather(list(files.values())), strict=True))
-        problems = {place: fact.problem for place, fact in facts.items() if fact.problem}
+        problems |= {place: fact.problem for place, fact in facts.items() if fact.problem}
         marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
         return Examined(problems, marks)
 
     def audit(self, values: Sequence[Any], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
         from plainlearn.vision.audit import audit
 
-        files = _files(values)
+        if self.mode is None:
+            return None  # what it looks at are pictures for the eye
+        files, _ = _files(values)
         if len(files) < len(values):
             strange = next(value for place, value in enumerate(values) if place not in files)
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
@@ -168,10 +173,10 @@ class MaskBlock(Block):
         return labels
 
     def examine(self, values: Sequence[Any]) -> Examined:
-        files = _files(values) if type(self).open is MaskBlock.open else {}
+        files, problems = _files(values) if type(self).open is MaskBlock.open else ({}, {})
         facts = zip(files.items(), gather_masks(list(files.values())), strict=True)
         found = {place: fact.problem or self._strange(name, fact.levels) for (place, name), fact in facts}
-        return Examined({place: problem for place, problem in found.items() if problem})
+        return Examined(problems | {place: problem for place, problem in found.items() if problem})
 
     def _strange(self, name: str, levels: Sequence[int]) -> str:
         """Why a mask with these numbers cannot be used, or nothing."""
@@ -322,15 +327,21 @@ def _named(value: Any) -> str:
     return os.fspath(cast("str", value)) if isinstance(value, (str, os.PathLike)) else describe(value)
 
 
-def _files(values: Sequence[Any]) -> dict[int, str]:
-    """By place, the names of files on this machine.
+def _files(values: Sequence[Any]) -> tuple[dict[int, str], dict[int, str]]:
+    """By place, the names of files on this machine, and what is said of empty values among them.
 
-    None if the first value is no such: a getter that opens things itself, or far away, is not called for all.
+    Neither if the first is no file: a getter that opens things itself, or far away, is not called for all.
     """
-    if not values or not _is_file(values[0]):
-        return {}
-    return {place: os.fspath(value) for place, value in enumerate(values) if _is_file(value)}
+    files: dict[int, str] = {}
+    empty: dict[int, str] = {}
+    first = next((value for value in values if not is_missing(value)), None)
+    for place, value in enumerate(values if _is_file(first) else ()):
+        if _is_file(value):
+            files[place] = os.fspath(value)
+        elif is_missing(value):
+            empty[place] = f"item {place} names no file: the value is {value!r}"
+    return files, empty
 
 
 def _is_file(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike)) and "://" not in os.fspath(cast("str", value))
+    return isinstance(value, (str, os.PathLike)) and not is_missing(value) and not is_url(cast(Any, value))
