@@ -25,9 +25,10 @@ from plainlearn.metrics.meter import Meter, meter_of
 from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import freezing, recipes, setup
+from plainlearn.train import freezing, recipes, saving, setup
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
+from plainlearn.train.checkpoint import Checkpointing, as_checkpoint
 from plainlearn.train.evaluate import evaluate
 from plainlearn.train.predictions import predict_batches
 from plainlearn.train.progress import ProgressTable
@@ -61,7 +62,7 @@ class Learner:
     __slots__ = (
         "__weakref__", "_autocast", "_device", "_dls", "_loss_func", "_made_of", "_metrics", "_optimizer",
         "_rehearsed", "batches_done", "callbacks", "epoch", "epochs", "lr", "meters", "model", "model_dir",
-        "opt_func", "path", "progress", "rates", "recorder", "splitter", "step", "steps_of_epoch",
+        "opt_func", "path", "progress", "rates", "recorder", "runs_done", "splitter", "step", "steps_of_epoch",
         "stop_reason", "wd",
     )  # fmt: skip
 
@@ -102,20 +103,23 @@ class Learner:
         self._made_of: Any = None
         self._rehearsed: tuple[Any, ...] = ()
         self.rates: list[float] = []
+        self.runs_done: list[dict[str, str]] = []  # those that had a checkpoint, by name and id
         self.epochs = self.epoch = self.batches_done = self.steps_of_epoch = 0
         self.stop_reason = ""
 
     # ---- the loop
 
     def fit(
-        self, n_epoch: int, lr: float | slice | None = None, wd: float | None = None, cbs: Callbacks = None
-    ) -> None:
+        self, n_epoch: int, lr: float | slice | None = None, wd: float | None = None, cbs: Callbacks = None,
+        *, checkpoint: Checkpointing = None, resume: bool = False,
+    ) -> None:  # fmt: skip
         """Train for `n_epoch` epochs, validating after each.
 
         `lr` is a number, or a slice over the depths of the model; `wd` the weight decay; `cbs` are callbacks
         for this run, behind the learner's own. What they raise comes out unchanged.
+        `checkpoint` True, a name or a `Checkpoint` writes the run's state as it goes; `resume=True` goes on from it, if any.
         """
-        own, more = self.callbacks, setup.as_callbacks(cbs)
+        own, more = self.callbacks, [*setup.as_callbacks(cbs), *as_checkpoint(checkpoint, resume)]
         self._prepare(n_epoch, lr, wd)
         try:
             self.callbacks = [*own, *more]
@@ -187,9 +191,13 @@ class Learner:
         if self.dls.valid is not None:
             setup.count_batches("validation", self.dls.valid)
         setup.place(self.model, self._device)
+        self.make_optimizer(lr, wd)
+        self._rehearse()
+
+    def make_optimizer(self, lr: float | slice | None = None, wd: float | None = None) -> None:
+        """See to it that there is an optimizer of what is to be trained now; `fit` does."""
         groups = split_by_depth(self.model, self.splitter)
         self.rates = learning_rates(self.lr if lr is None else lr, len(groups))
-        self._rehearse()
         # The optimizer stays, with what it remembers, as long as it would be made of the same.
         made_of = self.opt_func, self.wd if wd is None else wd, [list(map(id, group)) for group in groups]
         if made_of != self._made_of:
@@ -277,7 +285,9 @@ class Learner:
 
     # ---- what its user asks
 
-    # A way of training is a function that takes a learner; each is a method too.
+    # A way of training, or of keeping what was trained, is a function that takes a learner; each is a method too.
+    save = saving.save
+    load = saving.load
     fit_one_cycle = recipes.fit_one_cycle
     fit_flat_cos = recipes.fit_flat_cos
     freeze = freezing.freeze

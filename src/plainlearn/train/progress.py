@@ -46,6 +46,11 @@ class ProgressTable(Callback):
         finally:
             self._style = outer
 
+    def say(self, line: str) -> None:
+        """A line for whoever watches the run."""
+        if self._style != "silent":
+            print(line, flush=True)
+
     @contextmanager
     def fit_scope(self, learner: Learner) -> Generator[None]:
         chosen = _where() if self._style == "auto" else self._style

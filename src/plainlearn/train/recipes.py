@@ -11,6 +11,7 @@ from plainlearn.train.callbacks.schedule import Scheduled
 from plainlearn.train.setup import as_callbacks
 
 if TYPE_CHECKING:
+    from plainlearn.train.checkpoint import Checkpointing
     from plainlearn.train.loop import Learner
 
 
@@ -24,6 +25,9 @@ def fit_one_cycle(
     wd: float | None = None,
     moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
     cbs: Any = None,
+    *,
+    checkpoint: Checkpointing = None,
+    resume: bool = False,
 ) -> None:
     """One cycle: the rate climbs from `lr_max / div` in `pct_start` of the run, then falls to `lr_max / div_final`.
 
@@ -35,7 +39,14 @@ def fit_one_cycle(
     _check_above_0(div=div, div_final=div_final)
     momentum = None if moms is None else combined_cos(pct_start, *_checked_momentums(moms))
     factor = combined_cos(pct_start, 1 / div, 1.0, 1 / div_final)
-    learner.fit(n_epoch, lr_max, wd, cbs=[*as_callbacks(cbs), Scheduled(factor, momentum)])
+    learner.fit(
+        n_epoch,
+        lr_max,
+        wd,
+        cbs=[*as_callbacks(cbs), Scheduled(factor, momentum)],
+        checkpoint=checkpoint,
+        resume=resume,
+    )
 
 
 def fit_flat_cos(
@@ -46,6 +57,9 @@ def fit_flat_cos(
     pct_start: float = 0.75,
     wd: float | None = None,
     cbs: Any = None,
+    *,
+    checkpoint: Checkpointing = None,
+    resume: bool = False,
 ) -> None:
     """A constant rate for `pct_start` of the run, then a cosine down to `lr / div_final`.
 
@@ -53,7 +67,9 @@ def fit_flat_cos(
     """
     _check_above_0(div_final=div_final)
     factor = flat_cosine(pct_start, 1.0, 1 / div_final)
-    learner.fit(n_epoch, lr, wd, cbs=[*as_callbacks(cbs), Scheduled(factor)])
+    learner.fit(
+        n_epoch, lr, wd, cbs=[*as_callbacks(cbs), Scheduled(factor)], checkpoint=checkpoint, resume=resume
+    )
 
 
 def fit_sgdr(
@@ -64,6 +80,9 @@ def fit_sgdr(
     cycle_mult: int = 2,
     wd: float | None = None,
     cbs: Any = None,
+    *,
+    checkpoint: Checkpointing = None,
+    resume: bool = False,
 ) -> None:
     """Warm restarts: the rate falls along a cosine from `lr_max` to 0, `n_cycles` times.
 
@@ -77,7 +96,9 @@ def fit_sgdr(
     lengths = [cycle_len * cycle_mult**cycle for cycle in range(n_cycles)]
     epochs = sum(lengths)
     fall = Combined(tuple(length / epochs for length in lengths), (Cosine(1.0, 0.0),) * n_cycles)
-    learner.fit(epochs, lr_max, wd, cbs=[*as_callbacks(cbs), Scheduled(fall)])
+    learner.fit(
+        epochs, lr_max, wd, cbs=[*as_callbacks(cbs), Scheduled(fall)], checkpoint=checkpoint, resume=resume
+    )
 
 
 def _check_above_0(**divisors: float) -> None:
