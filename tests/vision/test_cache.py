@@ -141,11 +141,11 @@ def test_an_unknown_place_is_refused():
 def test_an_image_block_with_a_cache_gives_the_same_pixels_and_decodes_once(where, tmp_path, monkeypatch):
     file = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(file)
-    plain, kept = ImageBlock(), ImageBlock(cache=where)
+    plain, kept = ImageBlock().open(file), ImageBlock(cache=where)
     first = kept.open(file)
     monkeypatch.setattr(ImageBlock, "_decoded", lambda *_: pytest.fail("decoded again"))
-    np.testing.assert_array_equal(kept.open(file), plain.open(file))
-    np.testing.assert_array_equal(first, plain.open(file))
+    np.testing.assert_array_equal(kept.open(file), plain)
+    np.testing.assert_array_equal(first, plain)
 
 
 def test_a_file_that_changes_is_decoded_anew(tmp_path):

@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy import array
-from PIL import Image
 from torch import Tensor, nn
 
 from plainlearn.core.device import default_device
@@ -61,6 +60,7 @@ from plainlearn.metrics import accuracy, accuracy_multi, error_rate, mae, mse, r
 from plainlearn.optim import SGD, Adam, RMSProp, combine_scheds, combined_cos
 from plainlearn.train import Callback, Learner, Recorder
 from plainlearn.vision.archs import resnet18, resnet34, resnet50, resnet101, resnet152
+from plainlearn.vision import pilimage as Image
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
@@ -70,6 +70,8 @@ from plainlearn.vision.learner import cnn_learner, vision_learner
 from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
 from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
+from plainlearn.vision.pilimage import PILImage, PILImageBW, PILMask, image2tensor
+from plainlearn.vision.tensorimage import TensorImage
 from plainlearn.vision.transforms import (
     CropPad,
     Dihedral,
@@ -126,6 +128,9 @@ __all__ = [
     "MaskBlock",
     "MultiCategoryBlock",
     "Normalize",
+    "PILImage",
+    "PILImageBW",
+    "PILMask",
     "PadModes",
     "Path",
     "Pipeline",
@@ -144,6 +149,7 @@ __all__ = [
     "SegmentationDataLoaders",
     "SimpleNamespace",
     "Tensor",
+    "TensorImage",
     "TensorRows",
     "TrainTestSplitter",
     "URLs",
@@ -164,6 +170,7 @@ __all__ = [
     "first",
     "get_files",
     "get_image_files",
+    "image2tensor",
     "imagenet_stats",
     "layer_by_layer",
     "load_image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self, cast
@@ -17,54 +18,76 @@ from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
-from plainlearn.data.label import is_missing
-from plainlearn.data.remote import is_url
 from plainlearn.metrics.functions import rmse
 from plainlearn.vision.cache import PixelCache, Where
+from plainlearn.vision.channels import Ranges, load_channels
 from plainlearn.vision.filefacts import gather, gather_masks
 from plainlearn.vision.geometry import identity
-from plainlearn.vision.image import load_image, load_mask
+from plainlearn.vision.image import Source, load_image, load_mask
+from plainlearn.vision.pilimage import PILImage
+from plainlearn.vision.pixels import Range
 from plainlearn.vision.placed import PlacedImage, PlacedMask, PlacedPoints, different_sizes
 
 
 class ImageBlock(Block):
     """A picture: opened upright as uint8, encoded (C, H, W) uint8, given to the model as fractions 0..1.
 
-    `mode` is "RGB" (grey files become three equal channels) or "L" (one channel). What is
-    see-through is laid over `background`. `cache` "memory", "disk" or "auto" keeps decoded files, told by
-    their contents, so that later epochs need not decode; see `cache.PixelCache`.
+    `mode` is "RGB" (grey files become three equal channels) or "L" (one channel); `cls=PILImageBW` is the course's
+    way to say "L". What is see-through is laid over `background`. `cache` "memory", "disk" or "auto" keeps decoded
+    files, told by their contents, so that later epochs need not decode; see `cache.PixelCache`.
+
+    `channels` in place of a mode takes the bands as they are, any number of them, from arrays, `.npy` files and
+    TIFFs too; see `load_channels`. `value_range` says which numbers mean 0 and 1 to the model in pictures of more
+    than 8 bits, one pair or, with `channels`, one for each. What knows only colours, as `Hue`, refuses them.
     """
 
     geometry: ClassVar[Geometry] = "image"
 
     def __init__(
         self,
-        mode: Literal["RGB", "L"] = "RGB",
+        mode: Literal["RGB", "L"] | None = None,
         background: tuple[int, int, int] = (255, 255, 255),
         cache: Where = "none",
+        channels: int | None = None,
+        value_range: Ranges | None = None,
+        cls: type[PILImage] | None = None,
     ) -> None:
-        if mode not in ("RGB", "L"):
-            raise ArgumentError(f"the image mode is {mode!r}; expected 'RGB' or 'L'", try_="ImageBlock()")
-        self.mode: Literal["RGB", "L"] = mode
+        if cls is not None:
+            if mode is not None or channels is not None:
+                raise ArgumentError("cls says what mode and channels say too; expected one of them")
+            mode = cls.opened_as
+        elif channels is None:
+            mode = mode or "RGB"
+        if mode not in ("RGB", "L", None):
+            named = f"ImageBlock(cls={mode.__name__})" if isinstance(mode, type) else "ImageBlock()"
+            raise ArgumentError(f"the image mode is {mode!r}; expected 'RGB' or 'L'", try_=named)
+        self.mode: Literal["RGB", "L"] | None = mode
         self.background = background
         self.cache = cache
-        self._kept = PixelCache(cache, key=f"{mode}{bytes(background).hex()}")
+        if mode is not None and np.ndim(cast("Any", value_range)) > 1:
+            raise ArgumentError("value_range has a pair for each channel, which only channels= can use",
+                                try_="value_range=(0, 4095), one pair for all")  # fmt: skip
+        self.channels = _counted(channels, mode)
+        self.value_range = value_range
+        way = f"{mode or channels}{bytes(background).hex()}"
+        if value_range is not None:  # a cache tells ways apart by 16 letters
+            way = hashlib.blake2b(f"{way}{value_range}".encode(), digest_size=8).hexdigest()
+        self._kept = PixelCache(cache, key=way)
 
     def open(self, value: Any) -> NDArray[np.uint8]:
         if self.cache == "none" or not isinstance(value, (str, os.PathLike)):
-            return load_image(value, mode=self.mode, background=self.background)
+            return self._decoded(value)
         path = os.fspath(cast("str", value))
         try:
             return self._kept.of_file(path, self._decoded)
         except DataError:
-            return load_image(path, mode=self.mode, background=self.background)  # which names the file
+            return self._decoded(path)  # which names the file
 
     def examine(self, values: Sequence[Any]) -> Examined:
         # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
-        known = type(self).open is ImageBlock.open and self.mode
-        files, problems = _files(values) if known else ({}, {})
+        files = _files(values) if type(self).open is ImageBlock.open and self.mode else {}
         facts = dict(zip(files, gather(list(files.values())), strict=True))
-        problems |= {place: fact.problem for place, fact in facts.items() if fact.problem}
+        problems = {place: fact.problem for place, fact in facts.items() if fact.problem}
         marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
         return Examined(problems, marks)
 
@@ -73,14 +96,17 @@ class ImageBlock(Block):
 
         if self.mode is None:
             return None  # what it looks at are pictures for the eye
-        files, _ = _files(values)
+        files = _files(values)
         if len(files) < len(values):
             strange = next(value for place, value in enumerate(values) if place not in files)
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
         return audit(list(files.values()), labels, sides, **more)
 
-    def _decoded(self, data: bytes) -> NDArray[np.uint8]:
-        return load_image(data, mode=self.mode, background=self.background)
+    def _decoded(self, source: Source) -> NDArray[np.uint8]:
+        if self.mode is None:
+            return load_channels(source, self.channels, value_range=self.value_range)
+        span = cast("Range | None", self.value_range)
+        return load_image(source, mode=self.mode, background=self.background, value_range=span)
 
     def frame(self, thing: NDArray[np.uint8]) -> tuple[int, int]:
         return thing.shape[0], thing.shape[1]
@@ -97,7 +123,7 @@ class ImageBlock(Block):
 
     def decode(self, encoded: Tensor) -> NDArray[np.uint8]:
         channels_last = encoded.numpy().transpose(1, 2, 0)
-        return channels_last if channels_last.shape[2] == 3 else channels_last[:, :, 0]
+        return channels_last if channels_last.shape[2] > 1 else channels_last[:, :, 0]
 
     def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Tensor | PlacedImage:
         if isinstance(parts[0], PlacedImage):
@@ -122,17 +148,14 @@ class ImageBlock(Block):
         return batch.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
     def show(self, thing: NDArray[np.uint8], ax: Any) -> str:
+        """Of more than three channels the first three, as colours; of two the first, as grey."""
         from plainlearn.core.figures import show_image
 
-        if thing.ndim == 3:
-            show_image(thing, ax=ax)
+        if thing.ndim == 3 and thing.shape[2] > 2:
+            show_image(thing[:, :, :3], ax=ax)
         else:
-            show_image(thing, ax=ax, cmap="gray", vmin=0, vmax=255)
+            show_image(thing if thing.ndim == 2 else thing[:, :, 0], ax=ax, cmap="gray", vmin=0, vmax=255)
         return ""
-
-    @property
-    def channels(self) -> int:
-        return 3 if self.mode == "RGB" else 1
 
 
 class MaskBlock(Block):
@@ -173,10 +196,10 @@ class MaskBlock(Block):
         return labels
 
     def examine(self, values: Sequence[Any]) -> Examined:
-        files, problems = _files(values) if type(self).open is MaskBlock.open else ({}, {})
+        files = _files(values) if type(self).open is MaskBlock.open else {}
         facts = zip(files.items(), gather_masks(list(files.values())), strict=True)
         found = {place: fact.problem or self._strange(name, fact.levels) for (place, name), fact in facts}
-        return Examined(problems | {place: problem for place, problem in found.items() if problem})
+        return Examined({place: problem for place, problem in found.items() if problem})
 
     def _strange(self, name: str, levels: Sequence[int]) -> str:
         """Why a mask with these numbers cannot be used, or nothing."""
@@ -321,6 +344,19 @@ def _to_unit(points: NDArray[np.float32], frame: tuple[int, int]) -> NDArray[np.
     height, width = frame
     # A coordinate k names the centre of pixel k, which lies half a pixel from its edge.
     return ((2 * points + 1) / np.array([width, height], dtype=np.float32) - 1).astype(np.float32)
+
+
+def _counted(channels: int | None, mode: str | None) -> int:
+    """How many channels there are, if the two agree."""
+    if mode is not None:
+        count = len(mode)
+        if channels not in (None, count):
+            raise ArgumentError(f"mode {mode!r} has {count} channels, and channels is {channels}",
+                                try_=f"ImageBlock(channels={channels})")  # fmt: skip
+        return count
+    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+        raise ArgumentError(f"channels is {channels!r}; expected 1 or more", try_="ImageBlock(channels=5)")
+    return channels
 
 
 def _named(value: Any) -> str:

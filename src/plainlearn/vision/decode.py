@@ -28,7 +28,7 @@ from plainlearn.vision.memory import MAX_MEMORY, check_memory, check_pillows_lim
 from plainlearn.vision.pixels import Mode, Pixels, Range, as_labels, flatten, orient
 from plainlearn.vision.tiff import read_tiff
 
-__all__ = ["Wish", "decode", "decode_labels", "upright_size"]
+__all__ = ["Wish", "bands_of", "decode", "decode_bands", "decode_labels", "turned", "upright_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,26 @@ def decode_labels(data: bytes, path: str, max_memory: int) -> NDArray[Any]:
         )
     found = _open(data, kind, Wish(max_memory=max_memory))
     return orient(as_labels(found.im), found.orientation)
+
+
+def decode_bands(data: bytes, path: str, max_memory: int) -> NDArray[Any]:
+    """Upright values as stored, (height, width, bands): nothing converted, nor laid over a background."""
+    found = _open(data, _known_kind(data, path), Wish(max_memory=max_memory))
+    return bands_of(found.im, found.orientation)
+
+
+def bands_of(im: Image.Image, orientation: int) -> NDArray[Any]:
+    """The same of an opened picture."""
+    if im.mode in ("P", "PA"):
+        raise DataError("its values are places in a palette of colours; expected bands", try_="ImageBlock()")
+    return turned(np.atleast_3d(np.asarray(im)), orientation)
+
+
+def turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """As `orient`, for any number of bands."""
+    if orientation == 1:
+        return values
+    return np.dstack([orient(values[..., band], orientation) for band in range(values.shape[2])])
 
 
 def upright_size(data: bytes, path: str) -> tuple[int, int]:

@@ -101,7 +101,7 @@ def load_mask(source: Source, *, max_memory: int = MAX_MEMORY) -> NDArray[Any]:
     and for colours.
     """
     if isinstance(source, (str, os.PathLike, bytes, HasBytes)):
-        data, path = _contents(source, max_memory)
+        data, path = contents_of(source, max_memory)
         with Naming(data, path):
             return decode_labels(data, path, max_memory)
     if isinstance(source, Image.Image):
@@ -116,7 +116,7 @@ def image_size(source: File, *, max_memory: int = MAX_MEMORY) -> tuple[int, int]
 
     Raises what `load_image` raises, but damage after the header may go unseen.
     """
-    data, path = _contents(source, max_memory)
+    data, path = contents_of(source, max_memory)
     with Naming(data, path):
         return upright_size(data, path)
 
@@ -151,7 +151,8 @@ def find_bad_images(
         return L[tuple[Path, str]](found for found in pool.map(check, paths) if found)
 
 
-def _contents(source: File, max_memory: int) -> tuple[bytes, str]:
+def contents_of(source: File, max_memory: int) -> tuple[bytes, str]:
+    """A file's bytes, and its name if it has one."""
     if isinstance(source, bytes):
         return source, ""
     if isinstance(source, (str, os.PathLike)):
@@ -164,7 +165,7 @@ def _contents(source: File, max_memory: int) -> tuple[bytes, str]:
 
 
 def _from_file(source: File, wish: Wish) -> Pixels:
-    data, path = _contents(source, wish.max_memory)
+    data, path = contents_of(source, wish.max_memory)
     with Naming(data, path):
         return decode(data, path, wish)
 

@@ -117,8 +117,8 @@ class Saturation(_Pixels):
         _check_share(self.p)
 
     def change(self, pixels: Tensor, rng: Rng) -> Tensor:
-        if pixels.shape[1] != 3:
-            return pixels  # greys have none
+        if not _has_colours(self, pixels):
+            return pixels
         most = -math.log(1 - self.max_lighting)
         factor = np.exp(np.where(rng.random(len(pixels)) < self.p, rng.uniform(-most, most, len(pixels)), 0))
         grey = (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
@@ -138,7 +138,7 @@ class Hue(_Pixels):
         _check_share(self.p)
 
     def change(self, pixels: Tensor, rng: Rng) -> Tensor:
-        if pixels.shape[1] != 3:
+        if not _has_colours(self, pixels):
             return pixels
         count = len(pixels)
         turn = (
@@ -288,6 +288,16 @@ def finished(field: PlacedImage | Tensor) -> Tensor:
     if isinstance(field, PlacedImage):
         return field.read()
     return field.to(torch.float32) / 255 if field.dtype == torch.uint8 else field
+
+
+def _has_colours(transform: Transform, pixels: Tensor) -> bool:
+    """Whether there are three channels; one is grey, which such a transform leaves as it is."""
+    if pixels.shape[1] not in (1, 3):
+        raise ShapeError(
+            f"{transform!r} needs red, green and blue; the images have {pixels.shape[1]} channels",
+            try_="leaving it out; Brightness and Contrast act on any number of channels",
+        )
+    return pixels.shape[1] == 3
 
 
 def _check_share(p: float) -> None:
