@@ -87,6 +87,16 @@ def test_memory_and_disk_are_not_filled_beyond_their_share(tmp_path):
         assert cache.pixels(bytes([letter]) * 4, decode).tobytes() == bytes([letter]) * 4
 
 
+def test_a_picture_on_disk_is_mapped_once(monkeypatch):
+    PixelCache("disk").pixels(b"abcd", Decoder())
+    cache = PixelCache("disk")
+    first = cache.pixels(b"abcd", Decoder())
+    assert cache.pixels(b"abcd", Decoder()) is first
+    monkeypatch.setattr("plainlearn.vision.cache._MOST_MAPS", 0)
+    cache = PixelCache("disk")
+    assert cache.pixels(b"abcd", Decoder()) is not cache.pixels(b"abcd", Decoder())
+
+
 def test_another_process_finds_what_is_on_disk(tmp_path):
     PixelCache("disk").pixels(b"abcd", Decoder())
     script = (

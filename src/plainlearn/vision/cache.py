@@ -4,8 +4,8 @@ What is kept is told by a file's contents, not by its name or time: a file that 
 copies share one entry. A file that has rested since it was last read (the same place, size and times) is known to
 hold what it held, and is not read again. On disk each picture is a file of its own in the cache folder, written under
 another name and then renamed, so that two processes, or a killed one, can do no harm. Nothing is ever
-written beside the user's data. Such a file is read, not mapped: on 370 pets a read took 0.07 ms, a map 0.12 more for
-the pages that come one by one.
+written beside the user's data. Such a file is mapped, and stays so: its pages are the system's to take back, and
+reading 370 pets anew for each use took 0.4 ms of CPU a picture.
 
 It is no default. On the pets a cached epoch takes 2.1 ms of CPU an image in place of 3.3, where a step of ResNet-18 on
 a CPU takes 100; that is not worth a quarter of somebody's memory unasked.
@@ -14,6 +14,7 @@ a CPU takes 100; that is not worth a quarter of somebody's memory unasked.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ Where = Literal["auto", "memory", "disk", "none"]
 
 _SHARE = 0.25  # of what is free
 _AT_REST_SECONDS = 2.0  # a change sooner after another may leave a file's times as they are
+_MOST_MAPS = 20_000  # of the 65,530 that Linux gives a process; beyond them a map is made for each use
 _HEAD = 3 * 8  # bytes before the pixels of a kept file: height, width, channels (0: grey)
 
 
@@ -126,16 +128,21 @@ class PixelCache:
 
     def _from_disk(self, digest: bytes) -> Pixels | None:
         try:
-            whole = np.fromfile(self._place(digest), np.uint8)
-        except OSError:
-            return None  # not there
+            with open(self._place(digest), "rb") as file:  # noqa: PTH123
+                # A private map can be written, which torch asks for, though nobody does.
+                whole = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
+        except (OSError, ValueError):
+            return None  # not there, or empty
         if len(whole) < _HEAD:
             return None
         height, width, channels = whole[:_HEAD].view(np.int64).tolist()
         pixels = whole[_HEAD:]
         if min(height, width, channels) < 0 or height * width * max(channels, 1) != len(pixels):
             return None  # damaged: it is decoded again
-        return _to_read(pixels.reshape((height, width, channels) if channels else (height, width)))
+        shared = _to_read(pixels.reshape((height, width, channels) if channels else (height, width)))
+        if len(self.kept) < _MOST_MAPS:
+            self.kept[digest] = shared
+        return shared
 
     def _to_disk(self, digest: bytes, pixels: Pixels) -> None:
         place = self._place(digest)
