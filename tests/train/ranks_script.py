@@ -1,0 +1,76 @@
+"""Trains a small model and writes what came out, in as many processes as it is started with. See test_ranks.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from plainlearn.core.seed import set_seed
+from plainlearn.data import DataLoader, DataLoaders
+from plainlearn.data.columns import TensorRows
+from plainlearn.losses import CrossEntropyLossFlat
+from plainlearn.metrics import accuracy
+from plainlearn.optim import SGD
+from plainlearn.train import Callback, Learner, shard
+
+
+def spread(predictions: Tensor, targets: Tensor) -> Tensor:
+    """A metric that depends on which items are in a batch together."""
+    return predictions.std() + targets.float().std()
+
+
+class DiesAt(Callback):
+    """Fails in one process only."""
+
+    def __init__(self, rank: int, batch: int) -> None:
+        self.rank, self.batch = rank, batch
+
+    def on_step(self, learner, result) -> None:
+        if learner.ranks.rank == self.rank and learner.batches_done == self.batch:
+            raise RuntimeError(f"process {self.rank} has had enough")
+
+
+def main(mode: str, out: Path, bs: int) -> None:
+    # What each process draws before the run differs; the run must agree all the same.
+    set_seed(1 + int(os.environ.get("RANK", "0")))
+    data = torch.Generator().manual_seed(0)
+    x = torch.randn(203, 6, generator=data)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    train = DataLoader(TensorRows(x[:160], y[:160]), bs=bs, shuffle=True, seed=7)
+    valid = DataLoader(TensorRows(x[160:], y[160:]), bs=8)  # 43 items: a last round that is not full
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    if mode == "plain":
+        model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3))
+        torch.manual_seed(3)
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.3)
+    learn = Learner(DataLoaders(train, valid), model, CrossEntropyLossFlat(), SGD, metrics=[accuracy, spread])
+    if mode == "shard":
+        shard(model, learn.device)
+    cbs = DiesAt(1, 3) if mode == "dies" else None
+    learn.fit(3, lr=0.1, cbs=cbs)
+    again = list(learn.validate())
+    weights = {
+        name: (value.full_tensor() if hasattr(value, "full_tensor") else value).tolist()
+        for name, value in learn.model.state_dict().items()
+    }
+    told = {
+        "values": learn.recorder.values,
+        "again": again,
+        "weights": weights,
+        "steps": learn.steps_of_epoch,
+        "local": sum(
+            (value.to_local() if hasattr(value, "to_local") else value).numel()
+            for value in learn.model.parameters()
+        ),
+    }
+    (out / f"{learn.ranks.rank}-of-{learn.ranks.size}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
