@@ -1,0 +1,71 @@
+"""A smaller learning rate for a run that has stopped getting better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.optim.build import set_learning_rates
+from plainlearn.train.callbacks.monitor import Monitored, checked_patience
+
+if TYPE_CHECKING:
+    from plainlearn.train.loop import Learner
+    from plainlearn.train.recorder import Epoch
+
+
+class ReduceLROnPlateau(Monitored):
+    """Divides all learning rates by `factor` when `monitor` has not improved for `patience` epochs, down to `min_lr`.
+
+    The rates are those that `fit` was given, so a schedule goes on from smaller ones. The next run has its own.
+    For `comp` and `min_delta` see `Monitored`.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "valid_loss",
+        comp: Callable[[Any, Any], Any] | None = None,
+        min_delta: float = 0.0,
+        patience: int = 1,
+        factor: float = 10.0,
+        min_lr: float = 0.0,
+        reset_on_fit: bool = True,
+    ) -> None:
+        if not 1 < factor < math.inf:
+            raise ArgumentError(
+                f"factor is {factor}; expected more than 1, as rates are divided by it", try_="factor=10"
+            )
+        if not 0 <= min_lr < math.inf:
+            raise ArgumentError(f"min_lr is {min_lr}; expected 0 or more", try_="min_lr=1e-6")
+        super().__init__(monitor, comp, min_delta, reset_on_fit)
+        self.patience, self.factor, self.min_lr = checked_patience(patience), factor, min_lr
+        self.reductions = 0
+        self._given: list[float] = []
+        self._applied = 0
+
+    def fit_scope(self, learner: Learner) -> AbstractContextManager[Any]:
+        self._given, self.reductions, self._applied = list(learner.rates), 0, 0
+        return super().fit_scope(learner)
+
+    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+        if not self.improved(learner, epoch) and self.waited >= self.patience:
+            self.reductions, self.waited = self.reductions + 1, 0
+
+    def on_batch(self, learner: Learner, batch: Any) -> Any:
+        if self._applied != self.reductions:  # by an epoch of this run, or of the one that is resumed
+            share = self.factor**-self.reductions
+            learner.rates = [max(rate * share, min(rate, self.min_lr)) for rate in self._given]
+            set_learning_rates(learner.optimizer, learner.rates)
+            self._applied = self.reductions
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"reductions": self.reductions}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if "reductions" not in state:
+            raise DataError("this is not the state of ReduceLROnPlateau: it lacks reductions")
+        self.reductions = state["reductions"]
