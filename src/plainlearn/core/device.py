@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 import torch
@@ -32,10 +33,24 @@ def default_device(use: bool | str | torch.device | None = None) -> torch.device
 
 def _best_device() -> torch.device:
     if torch.cuda.is_available():
+        _take_own_gpu()
         return torch.device("cuda", torch.cuda.current_device())
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _take_own_gpu() -> None:
+    """Of several processes on this machine, as torchrun starts them, each uses the GPU of its number."""
+    number, gpus = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count()
+    if not number.isdigit():
+        return
+    if int(number) >= gpus:
+        raise ArgumentError(
+            f"this is process {int(number) + 1} of this machine, and torch finds {gpus} GPUs; expected one each",
+            try_=f"torchrun --nproc-per-node={gpus}",
+        )
+    torch.cuda.set_device(int(number))
 
 
 def _asked_device(use: str | torch.device) -> torch.device:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -125,16 +125,29 @@ class DataLoader:
         return len(what) // self.bs if self.drop_last else -(-len(what) // self.bs)
 
     def __iter__(self) -> Iterator[Any]:
+        return self._iterate(_ALL)
+
+    def shared(
+        self, rank: int, size: int, *, whole_rounds: bool, agree: Callable[[int], int]
+    ) -> Iterator[Any]:
+        """An epoch's batches number `rank`, `rank + size`, …: those of one of `size` processes. Others are not read.
+
+        `agree` makes the epoch's seed the same for all. With `whole_rounds` a last round of fewer than `size`
+        batches is left out. The loader's position counts the batches of all processes.
+        """
+        return self._iterate(_Share(rank, size, whole_rounds, agree))
+
+    def _iterate(self, share: _Share) -> Generator[Any]:
         resumed, self._to_resume = self._to_resume, None
         if resumed is not None:
             before = resumed.batches
-            yield from self._epoch(resumed)
+            yield from self._epoch(resumed, share)
             if resumed.batches > before:
                 return
             # It had been left behind the last batch, so what remained was the next epoch.
-        start = _Position(self._draw_epoch_seed())
+        start = _Position(share.agree(self._draw_epoch_seed()))
         self.epochs_begun += 1
-        yield from self._epoch(start)
+        yield from self._epoch(start, share)
 
     def one_batch(self) -> Any:
         """The first batch that an iteration would give. The loader's position stays as it is."""
@@ -146,7 +159,7 @@ class DataLoader:
         raise self._no_batch()
 
     def _first(self, start: _Position) -> list[Any]:
-        with closing(self._batches(start, num_workers=0)) as batches:
+        with closing(self._batches(start, 0, _ALL)) as batches:
             return list(itertools.islice(batches, 1))
 
     def get_idxs(self) -> Iterable[int]:
@@ -175,6 +188,16 @@ class DataLoader:
         self._to_resume = None if epoch_seed is None else _Position(epoch_seed, batches)
         self._position = None
 
+    @contextmanager
+    def undisturbed(self) -> Generator[None]:
+        """Iterations inside leave this loader where it stands, as `one_batch` does."""
+        begun, position = self.epochs_begun, self._position
+        to_resume = None if self._to_resume is None else replace(self._to_resume)
+        try:
+            yield
+        finally:
+            self.epochs_begun, self._position, self._to_resume = begun, position, to_resume
+
     def close(self) -> None:
         """End the worker processes, if any. They also end with the loader."""
         if self._workers is not None:
@@ -183,18 +206,18 @@ class DataLoader:
 
     # ---- an epoch
 
-    def _epoch(self, position: _Position) -> Generator[Any]:
+    def _epoch(self, position: _Position, share: _Share) -> Generator[Any]:
         outer = self._position
         self._position = position
         position.open = True
         try:
-            with closing(self._batches(position, self.num_workers)) as batches:
+            with closing(self._batches(position, self.num_workers, share)) as batches:
                 for batch in batches:
-                    position.batches += 1
+                    position.batches += share.size
                     self._position = position
                     yield batch
                     del batch  # or it would live on while the next is made
-            if position.batches == 0:
+            if position.batches == 0 and (share.size == 1 or share.whole_rounds):
                 raise self._no_batch()
             position.ended = True
         finally:
@@ -213,12 +236,13 @@ class DataLoader:
 
     # ---- its batches
 
-    def _batches(self, start: _Position, num_workers: int) -> Generator[Any]:
-        """The batches from `start` on, ready for the model."""
+    def _batches(self, start: _Position, num_workers: int, share: _Share) -> Generator[Any]:
+        """The batches of this share from `start` on, ready for the model."""
         # On the CPU a batch is finished where it is made, so that this overlaps with training; a GPU gets its
         # work from one thread, the caller's.
         elsewhere = self.device is not None and self.device.type != "cpu"
         jobs, make, threads = self._work(start, num_workers, overlaps=not elsewhere)
+        jobs = share.of(jobs)
         seed = start.epoch_seed
 
         def make_and_finish(job: Job, stopped: Stopped) -> Any:
@@ -227,7 +251,8 @@ class DataLoader:
         nothing_to_do = self.device is None and self.after_batch is None
         do = make if elsewhere or nothing_to_do else make_and_finish
         made = read_ahead(jobs, do, threads) if threads else _one_by_one(jobs, do)
-        return self._finish_each(made, start.batches, seed) if elsewhere else made
+        numbers = itertools.count(start.batches + share.rank, share.size)
+        return self._finish_each(made, numbers, seed) if elsewhere else made
 
     def _work(self, start: _Position, num_workers: int, *, overlaps: bool) -> tuple[Iterator[Job], Make, int]:
         """The jobs from `start` on, who makes batches of them, and how many threads that is worth."""
@@ -291,17 +316,15 @@ class DataLoader:
             error.add_note(f"in after_batch, on batch {number} of the epoch")
             raise
 
-    def _finish_each(self, made: Generator[Any], first: int, epoch_seed: int) -> Generator[Any]:
+    def _finish_each(self, made: Generator[Any], numbers: Iterator[int], epoch_seed: int) -> Generator[Any]:
         device = cast(torch.device, self.device).type
-        number = first
         with closing(made):
             for batch in made:
                 with _without_autocast(device):
-                    finished = self._finish(batch, number, epoch_seed)
+                    finished = self._finish(batch, next(numbers), epoch_seed)
                 del batch
                 yield finished
                 del finished
-                number += 1
 
     def _worker_processes(self, reader: Reader) -> WorkerProcesses:
         workers = self._workers
@@ -337,6 +360,30 @@ class _Position:
     batches: int = 0
     open: bool = False
     ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Of every `size` batches, number `rank`."""
+
+    rank: int
+    size: int
+    whole_rounds: bool
+    agree: Callable[[int], int]
+
+    def of(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        """This share's jobs. A stream's items are read past all the same."""
+        if self.size == 1:
+            return jobs
+        return self._of_rounds(jobs)
+
+    def _of_rounds(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        while round_ := list(itertools.islice(jobs, self.size)):
+            if self.rank < len(round_) and not (self.whole_rounds and len(round_) < self.size):
+                yield round_[self.rank]
+
+
+_ALL = _Share(0, 1, False, int)
 
 
 def _one_by_one(jobs: Iterator[Job], do: Make) -> Generator[Any]:

@@ -28,6 +28,16 @@ class Meter(ABC):
     def add(self, predictions: Any, targets: tuple[Any, ...], size: int) -> None:
         """See a batch of `size` items. It does not wait for the device."""
 
+    def merge(self, in_order: Callable[[Sequence[Any]], list[float]]) -> None:
+        """Take in what this meter saw in other processes; `in_order` puts the numbers of all batches together.
+
+        Raises `MetricError` for a kind that does not say how.
+        """
+        raise MetricError(
+            f"the metric {self.name} does not say how the parts of several processes are put together",
+            try_="a function of predictions and targets, or one of torchmetrics",
+        )
+
     @abstractmethod
     def value(self) -> float:
         """The value over all that was seen; nan when that is nothing. It waits for the device."""
@@ -54,6 +64,9 @@ class Average(Meter):
         self._values.append(value)
         self._sizes.append(size)
 
+    def merge(self, in_order: Callable[[Sequence[Any]], list[float]]) -> None:
+        self._values, self._sizes = in_order(self._values), list(map(int, in_order(self._sizes)))
+
     def value(self) -> float:
         return weighted_mean(self._values, self._sizes)
 
@@ -73,6 +86,10 @@ class Object(Meter):
 
     def add(self, predictions: Any, targets: tuple[Any, ...], size: int) -> None:
         self.metric.update(predictions, *targets)
+
+    def merge(self, in_order: Callable[[Sequence[Any]], list[float]]) -> None:
+        if not hasattr(self.metric, "sync_on_compute"):  # torchmetrics do it themselves when they compute
+            super().merge(in_order)
 
     def value(self) -> float:
         value = self.metric.compute()

@@ -140,9 +140,11 @@ def _fused(params: list[Any]) -> bool:
     for entry in params:
         members = cast("dict[str, Any]", entry)["params"] if isinstance(entry, dict) else entry
         tensors.extend([members] if isinstance(members, Tensor) else members)
+    # Not for those that are divided over processes (FSDP), which have `full_tensor`.
     return bool(tensors) and all(
-        t.device.type in _FUSED_ON and t.is_floating_point() and t.layout == torch.strided for t in tensors
-    )
+        t.device.type in _FUSED_ON and t.is_floating_point() and t.layout == torch.strided
+        and not hasattr(t, "full_tensor") for t in tensors
+    )  # fmt: skip
 
 
 def momentum_of(group: dict[str, Any]) -> float | None:

@@ -4,6 +4,7 @@ from plainlearn.train.callback import Callback
 from plainlearn.train.evaluate import evaluate
 from plainlearn.train.loop import Learner
 from plainlearn.train.progress import ProgressTable
+from plainlearn.train.ranks import Ranks, launch, shard
 from plainlearn.train.recorder import Epoch, Recorder
 from plainlearn.train.step import Result, Step, SupervisedStep
 
@@ -12,9 +13,12 @@ __all__ = [
     "Epoch",
     "Learner",
     "ProgressTable",
+    "Ranks",
     "Recorder",
     "Result",
     "Step",
     "SupervisedStep",
     "evaluate",
+    "launch",
+    "shard",
 ]

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from plainlearn.core.errors import DataError, MetricError, PlainlearnError
 from plainlearn.core.tensors import find_batch_size, to_device
 from plainlearn.metrics.meter import Meter, weighted_mean
+from plainlearn.train.ranks import ALONE, Ranks
 from plainlearn.train.step import Result, Step, described, first_line
 
 
@@ -36,19 +37,21 @@ def evaluate(
     meters: Sequence[Meter] = (),
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ranks: Ranks = ALONE,
 ) -> list[float]:
     """`[loss, metric, …]` over `batches`, each batch weighted by its size.
 
     Batches are moved to `device`; the model must be there. `autocast` is around each step, not around the making of batches.
+    Of several `ranks` each sees its share of the batches, and all get the numbers of the whole.
     Raises `DataError` when there is no batch and `MetricError` when a metric fails, naming it.
     """
-    losses: list[Tensor] = []
+    losses: list[Any] = []
     sizes: list[int] = []
     for meter in meters:
         meter.reset(device)
     travels_alone = device.type == "cuda"
     with evaluating(model):
-        for host_batch in batches:
+        for host_batch in ranks.share(batches, whole_rounds=False):
             batch = to_device(host_batch, device, non_blocking=travels_alone)
             with autocast():
                 result = step(model, batch)
@@ -56,6 +59,10 @@ def evaluate(
             sizes.append(find_batch_size(batch))
             for meter in meters:
                 _add(meter, result, sizes[-1])
+    if ranks.size > 1:
+        losses, sizes = ranks.in_order(losses), list(map(int, ranks.in_order(sizes)))
+        for meter in meters:
+            meter.merge(ranks.in_order)
     if not losses:
         raise DataError("there is no batch to validate on; expected at least one")
     return [weighted_mean(losses, sizes), *map(_value, meters)]

@@ -7,7 +7,7 @@ import math
 import operator
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import PurePath
 from typing import Any
 
@@ -25,13 +25,16 @@ from plainlearn.metrics.meter import Meter, meter_of
 from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import freezing, recipes, saving, setup
+from plainlearn.train import freezing, lr_find, recipes, saving, setup
+from plainlearn.train import precision as numbers
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.checkpoint import Checkpointing, as_checkpoint
 from plainlearn.train.evaluate import evaluate
+from plainlearn.train.precision import Precision
 from plainlearn.train.predictions import predict_batches
 from plainlearn.train.progress import ProgressTable
+from plainlearn.train.ranks import ALONE, Ranks, ranks
 from plainlearn.train.recorder import Epoch, Recorder
 from plainlearn.train.setup import Callbacks, Loaders
 from plainlearn.train.step import Step, SupervisedStep, loss_name
@@ -60,9 +63,10 @@ class Learner:
 
     # No other attribute can be set: a typo on the learner names the learner.
     __slots__ = (
-        "__weakref__", "_autocast", "_device", "_dls", "_loss_func", "_made_of", "_metrics", "_optimizer",
-        "_rehearsed", "batches_done", "callbacks", "epoch", "epochs", "lr", "meters", "model", "model_dir",
-        "opt_func", "path", "progress", "rates", "recorder", "runs_done", "splitter", "step", "steps_of_epoch",
+        "__weakref__", "_device", "_dls", "_loss_func", "_made_of", "_metrics", "_optimizer",
+        "_rehearsed", "_together", "batches_done", "callbacks", "epoch", "epochs", "lr", "meters", "model",
+        "model_dir", "opt_func", "path", "precision", "progress", "ranks", "rates", "recorder", "runs_done",
+        "splitter", "step", "steps_of_epoch",
         "stop_reason", "wd",
     )  # fmt: skip
 
@@ -95,12 +99,13 @@ class Learner:
         self.metrics = metrics
         self.path = Path(path if path is not None else getattr(dls, "path", "."))
         self.model_dir = Path(model_dir)
-        self._autocast: AbstractContextManager[Any] = nullcontext()
+        self.precision = Precision("fp32", self._device)
         self.recorder, self.progress = Recorder(), ProgressTable()
         self.callbacks: list[Callback] = [FiniteLoss(), self.recorder, self.progress]
         self.callbacks += setup.as_callbacks(cbs)
         self._optimizer: Any = None
         self._made_of: Any = None
+        self.ranks, self._together = ALONE, self.model
         self._rehearsed: tuple[Any, ...] = ()
         self.rates: list[float] = []
         self.runs_done: list[dict[str, str]] = []  # those that had a checkpoint, by name and id
@@ -129,9 +134,9 @@ class Learner:
                 while self.epoch < self.epochs and not self.stop_reason:
                     started = time.perf_counter()
                     self._train_epoch()
-                    train_loss = self.recorder.smooth_loss()
+                    train_loss = self.ranks.mean(self.recorder.smooth_loss())
                     with self.as_validated():
-                        valid_loss, *metrics = self._evaluate(self.dls.valid)
+                        valid_loss, *metrics = self._evaluate(self.dls.valid, self.ranks)
                     seconds = time.perf_counter() - started
                     row = Epoch(self.epoch, train_loss, valid_loss, tuple(metrics), seconds)
                     for callback in overriding(self.callbacks, "on_epoch"):
@@ -147,18 +152,21 @@ class Learner:
         begun_at = self.batches_done  # 0, unless a callback resumes a run in the middle of an epoch
         # A batch travels to a GPU while the program goes on; to other kinds of device it has to be waited for.
         travels_alone = self._device.type == "cuda"
+        take_step = self.precision.step_of(self.optimizer)
         self.model.train()
-        for host_batch in self.dls.train:
+        for host_batch in self.ranks.share(self.dls.train, whole_rounds=True):
             batch = to_device(host_batch, self._device, non_blocking=travels_alone)
             for callback in on_batch:
                 batch = callback.on_batch(self, batch)
-            with self._autocast:
-                result = self.step(self.model, batch)
-            result.loss.backward()
+            with self.precision.autocast():
+                result = self.step(self._together, batch)
+            self.precision.scaled(result.loss).backward()
             for callback in on_gradients:
-                callback.on_gradients(self, result)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+                if callback.on_gradients(self, result) is False:
+                    break  # the gradients gather, and the optimizer waits
+            else:
+                take_step()
+                self.optimizer.zero_grad()
             self.batches_done += 1
             result = result.detached()
             for callback in on_step:
@@ -168,11 +176,20 @@ class Learner:
         if self.batches_done == begun_at:
             raise DataError(f"the training loader gave no batch in epoch {self.epoch}; expected at least one")
 
-    def _evaluate(self, batches: Any) -> list[float]:
+    def _evaluate(self, batches: Any, ranks: Ranks) -> list[float]:
         if batches is None:
             return [math.nan] * (1 + len(self.meters))
-        with self._autocast:
-            return evaluate(self.model, self.step, batches, meters=self.meters, device=self._device)
+        ranks.same_buffers(self.model)
+        autocast = self.precision.autocast
+        return evaluate(
+            self.model,
+            self.step,
+            batches,
+            meters=self.meters,
+            device=self._device,
+            autocast=autocast,
+            ranks=ranks,
+        )
 
     @contextmanager
     def as_validated(self) -> Generator[None]:
@@ -187,7 +204,8 @@ class Learner:
     def _prepare(self, n_epoch: int, lr: float | slice | None, wd: float | None) -> None:
         self.epochs, self.epoch, self.batches_done = setup.checked_epochs(n_epoch), 0, 0
         self.stop_reason = ""
-        self.steps_of_epoch = setup.count_batches("training", self.dls.train)
+        self.ranks = ranks(self._device)
+        self.steps_of_epoch = self.ranks.steps_of(setup.count_batches("training", self.dls.train))
         if self.dls.valid is not None:
             setup.count_batches("validation", self.dls.valid)
         setup.place(self.model, self._device)
@@ -198,6 +216,7 @@ class Learner:
         """See to it that there is an optimizer of what is to be trained now; `fit` does."""
         groups = split_by_depth(self.model, self.splitter)
         self.rates = learning_rates(self.lr if lr is None else lr, len(groups))
+        self._together = self.ranks.together(self.model, self._device)
         # The optimizer stays, with what it remembers, as long as it would be made of the same.
         made_of = self.opt_func, self.wd if wd is None else wd, [list(map(id, group)) for group in groups]
         if made_of != self._made_of:
@@ -214,7 +233,7 @@ class Learner:
             return
         with preserve_random_state():
             first: list[Any] = list(itertools.islice(self.dls.valid, 1))
-            self._evaluate(first)
+            self._evaluate(first, ALONE)
         self._rehearsed = trial
 
     # ---- what callbacks ask
@@ -293,6 +312,9 @@ class Learner:
     freeze = freezing.freeze
     freeze_to = freezing.freeze_to
     unfreeze = freezing.unfreeze
+    fit_sgdr = recipes.fit_sgdr
+    lr_find = lr_find.lr_find
+    to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
 
     def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
         """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches.
@@ -301,7 +323,7 @@ class Learner:
         """
         batches = self._batches(ds_idx, dl)
         setup.place(self.model, self._device)
-        return L(self._evaluate(batches))
+        return L(self._evaluate(batches, ranks(self._device)))
 
     def get_preds(
         self,
@@ -321,11 +343,11 @@ class Learner:
         """
         batches = self._batches(ds_idx, dl)
         setup.place(self.model, self._device)
-        with self._autocast:
-            return predict_batches(
-                self.model, batches, self._loss_func, device=self._device, inputs=getattr(self.dls, "n_inp", None),
-                with_input=with_input, with_decoded=with_decoded, with_loss=with_loss, act=act,
-            )  # fmt: skip
+        return predict_batches(
+            self.model, batches, self._loss_func, device=self._device, inputs=getattr(self.dls, "n_inp", None),
+            with_input=with_input, with_decoded=with_decoded, with_loss=with_loss, act=act,
+            autocast=self.precision.autocast,
+        )  # fmt: skip
 
     def _batches(self, ds_idx: int, dl: Any) -> Any:
         if dl is not None:

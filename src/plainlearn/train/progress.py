@@ -54,7 +54,7 @@ class ProgressTable(Callback):
     @contextmanager
     def fit_scope(self, learner: Learner) -> Generator[None]:
         chosen = _where() if self._style == "auto" else self._style
-        if chosen == "silent":
+        if chosen == "silent" or not learner.ranks.is_main:
             yield
             return
         names = ["epoch", "train_loss", "valid_loss", *(meter.name for meter in learner.meters), "time"]
