@@ -20,8 +20,8 @@ from PIL import Image
 from plainlearn.core.errors import ArgumentError, DataError, MissingExtraError, MissingFileError
 from plainlearn.data import CategoryBlock, DataBlock, DataLoader, IndexSplitter
 from plainlearn.data import shards as module
+from plainlearn.data.shard_writing import write_shards
 from plainlearn.data.shards import Shards, get_records, nearby_order
-from plainlearn.data.write_shards import write_shards
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.transforms import Resize
 

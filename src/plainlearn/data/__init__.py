@@ -10,6 +10,9 @@ from plainlearn.data.items import get_files, get_image_files
 from plainlearn.data.label import ColReader, FuncLabeller, RegexLabeller, parent_label, using_attr
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
+from plainlearn.data.remote import RemotePath
+from plainlearn.data.shard_writing import write_shards
+from plainlearn.data.shards import Record, get_records
 from plainlearn.data.split import (
     ColSplitter,
     FuncSplitter,
@@ -38,13 +41,17 @@ __all__ = [
     "IndexSplitter",
     "MultiCategoryBlock",
     "RandomSplitter",
+    "Record",
     "RegexLabeller",
     "RegressionBlock",
+    "RemotePath",
     "TensorRows",
     "TrainTestSplitter",
     "collate",
     "get_files",
     "get_image_files",
+    "get_records",
     "parent_label",
     "using_attr",
+    "write_shards",
 ]

@@ -17,6 +17,7 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
 from plainlearn.data.dataset import Datasets, Getter, reader
 from plainlearn.data.examine import LeftOut, usable
+from plainlearn.data.remote import is_url
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import as_transforms
@@ -149,7 +150,8 @@ class DataBlock:
         if strict and not check:
             raise ArgumentError("strict=True needs the check that check=False leaves out", try_="check=True")
         named = path if path is not None else source
-        where = Path(cast("str", named)) if isinstance(named, (str, os.PathLike)) else Path()
+        is_here = isinstance(named, (str, os.PathLike)) and not is_url(named)
+        where = Path(cast("str", named)) if is_here else Path()
         items, splits = self.split(source)
         left_out: Sequence[Sequence[LeftOut]] = ((), ())
         if check:

@@ -46,12 +46,15 @@ from plainlearn.data import (
     RandomSplitter,
     RegexLabeller,
     RegressionBlock,
+    RemotePath,
     TensorRows,
     TrainTestSplitter,
     get_files,
     get_image_files,
+    get_records,
     parent_label,
     using_attr,
+    write_shards,
 )
 from plainlearn.data.download import untar_data
 from plainlearn.data.urls import URLs
@@ -59,8 +62,8 @@ from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, L1Los
 from plainlearn.metrics import accuracy, accuracy_multi, error_rate, mae, mse, rmse, top_k_accuracy
 from plainlearn.optim import SGD, Adam, RMSProp, combine_scheds, combined_cos
 from plainlearn.train import Callback, Learner, Recorder
-from plainlearn.vision.archs import resnet18, resnet34, resnet50, resnet101, resnet152
 from plainlearn.vision import pilimage as Image
+from plainlearn.vision.archs import resnet18, resnet34, resnet50, resnet101, resnet152
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
@@ -142,6 +145,7 @@ __all__ = [
     "Recorder",
     "RegexLabeller",
     "RegressionBlock",
+    "RemotePath",
     "Resize",
     "ResizeMethod",
     "Rotate",
@@ -170,6 +174,7 @@ __all__ = [
     "first",
     "get_files",
     "get_image_files",
+    "get_records",
     "image2tensor",
     "imagenet_stats",
     "layer_by_layer",
@@ -213,4 +218,5 @@ __all__ = [
     "using_attr",
     "verify_images",
     "vision_learner",
+    "write_shards",
 ]
