@@ -22,6 +22,7 @@ PAGE = HERE / "results.md"
 # What a reader wants first; comparisons that are not named here follow by name.
 ORDER = (
     "digits_accuracy", "digits_speed", "step_overhead", "where_time_goes", "import_time",
+    "presizing_quality", "presizing_speed", "pipeline_speed",
     "gpu_fit", "gpu_syncs", "step_overhead_cuda", "gpu_loader", "gpu_resnet",
 )  # fmt: skip
 
