@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ def usable(
     if problems:
         search.refuse(strict=strict)
         told = [f"{_count(len(problems), len(listed))} cannot be used and {_are(len(problems))} left out:"]
-        told += [f"  {reason}" for reason in list(problems.values())[:_SHOWN]]
+        told += [f"  {line}" for line in search.told[:_SHOWN]]
         if len(problems) > _SHOWN:
             told.append(f"  … and {len(problems) - _SHOWN} more")
         told.append("dls.left_out holds all of them; nothing is deleted, and strict=True would stop here.")
@@ -88,6 +89,7 @@ class _Search:
         for each in found:
             first = {**each.problems, **first}
         self.problems = dict(sorted(first.items()))
+        self.told = [_named(items[place], reason) for place, reason in self.problems.items()]
         self.marks = [each.marks for each in found[:n_inp]]
 
     def side(self, place: int) -> int:
@@ -96,9 +98,8 @@ class _Search:
     def refuse(self, *, strict: bool) -> None:
         """Raise where leaving out is not enough, or not wanted."""
         problems, total = self.problems, len(self.items)
-        reasons = list(problems.values())
-        more = f"\n  … and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-        named = "".join(f"\n  {reason}" for reason in reasons[:_SHOWN]) + more
+        more = f"\n  … and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        named = "".join(f"\n  {line}" for line in self.told[:_SHOWN]) + more
         if len(problems) == total:
             raise DataError(f"none of the {total} items can be used:{named}")
         lost = Counter(self.side(place) for place in problems)
@@ -118,13 +119,14 @@ class _Search:
     def refuse_lost_classes(self, position: int) -> None:
         block, before, after = self.blocks[position], Counter[Any](), Counter[Any]()
         reasons: dict[Any, str] = {}
+        told = dict(zip(self.problems, self.told, strict=True))
         for place, labels in enumerate(self.labels(position)[: self.trained]):
             before.update(labels)
-            if place not in self.problems:
+            if place not in told:
                 after.update(labels)
                 continue
             for label in labels:
-                reasons.setdefault(label, self.problems[place])
+                reasons.setdefault(label, told[place])
         gone = [label for label in before if not after[label]]
         if gone:
             rest = "" if len(gone) == 1 else f" (and {len(gone) - 1} more such classes)"
@@ -231,6 +233,11 @@ def tell(text: str) -> None:
     assert frame is not None
     # Without a registry it is never taken for one that was shown before.
     warnings.warn_explicit(text, DataWarning, frame.f_code.co_filename, frame.f_lineno)
+
+
+def _named(item: Any, reason: str) -> str:
+    """The reason, which names the file, with the item in front unless it is but its file."""
+    return reason if isinstance(item, (str, os.PathLike, tuple)) else f"{shown(item)}: {reason}"
 
 
 def _count(some: int, total: int) -> str:

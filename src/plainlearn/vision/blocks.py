@@ -375,7 +375,7 @@ def _files(values: Sequence[Any]) -> tuple[dict[int, str], dict[int, str]]:
         if _is_file(value):
             files[place] = os.fspath(value)
         elif is_missing(value):
-            empty[place] = f"item {place} names no file: the value is {value!r}"
+            empty[place] = f"no file is named: {value!r}"
     return files, empty
 
 
