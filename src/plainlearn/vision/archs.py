@@ -104,28 +104,27 @@ def _timm(name: str, *, pretrained: bool, weights: Any, channels: int) -> tuple[
     if not timm.is_model(name):
         raise _unknown(name)
     options: dict[str, Any] = {"in_chans": channels}
+    if not pretrained and weights is None:
+        return _created(name, options), None
+    config: Any = timm.get_pretrained_cfg(name)
     if weights is not None:
         state, source = sources.read_weights(weights), str(weights)
-    elif pretrained and (file := sources.packaged_file(name)) is not None:
+        options |= _classes_of(state, config)
+    elif (file := sources.packaged_file(name)) is not None:
         with torch.device("meta"):
             names = list(timm.create_model(name).state_dict())
         state, source = sources.packaged_weights(file, names), file.name
-    elif not pretrained:
-        return _created(name, options), None
     else:
-        state, source = None, ""
-    if state is not None:
-        options |= _overlay(name, state)
+        state, source = sources.published_weights(name, config)
+    # timm renames, resizes and adapts these as it does with its own, and takes each tensor or none.
+    overlay = {"state_dict": dict(state), **{key: options[key] for key in options if key == "num_classes"}}
     try:
-        model = _created(name, options | {"pretrained": True})
+        model = _created(name, options | {"pretrained": True, "pretrained_cfg_overlay": overlay})
     except RuntimeError as error:
-        if state is None:
-            raise
         plain = _created(name, {key: value for key, value in options.items() if key == "num_classes"})
         difference = sources.differences(plain.state_dict(), state)
         raise DataError(f"the weights of {source} do not fit {name}: {difference or error}") from error
-    config = cast("Mapping[str, Any]", cast("Any", model).pretrained_cfg)
-    return model, _expected_by_timm(config, source or f"{config.get('hf_hub_id') or config.get('url')}")
+    return model, _expected_by_timm(cast("Mapping[str, Any]", cast("Any", model).pretrained_cfg), source)
 
 
 def _created(name: str, options: dict[str, Any]) -> nn.Module:
@@ -142,19 +141,14 @@ def _created(name: str, options: dict[str, Any]) -> nn.Module:
     return timm.create_model(name, **options)
 
 
-def _overlay(name: str, state: State) -> dict[str, Any]:
-    """What makes timm load `state`, renamed and resized as it does with its own, and each tensor or none."""
-    import timm
-
-    config: Any = timm.get_pretrained_cfg(name)
-    classifier = config.classifier if isinstance(config.classifier, str) else (config.classifier or ("",))[0]
+def _classes_of(state: State, config: Any) -> dict[str, Any]:
+    """How many classes the classifier in a file has, in timm's words: with another number it would be left out,
+    and in silence whatever else is missing."""
+    classifier = (
+        config.classifier if isinstance(config.classifier, str) else (*(config.classifier or ()), "")[0]
+    )
     last = state.get(f"{classifier}.weight")
-    # With another number than the weights have, timm would leave the classifier out, and any other that is missing too.
-    classes = 0 if last is None else len(last)
-    return {
-        "num_classes": classes,
-        "pretrained_cfg_overlay": {"state_dict": dict(state), "num_classes": classes},
-    }
+    return {"num_classes": 0 if last is None else len(last)}
 
 
 def _unknown(name: str) -> ArgumentError:
@@ -196,7 +190,7 @@ def _pretrained_torchvision(
 ) -> tuple[nn.Module, Expects]:
     from torchvision import models
 
-    choice: Any = models.get_model_weights(name).DEFAULT
+    choice = cast("Any", models.get_model_weights(name)).DEFAULT
     recipe = choice.transforms()
     size = recipe.crop_size[0]
     model = arch()

@@ -85,21 +85,22 @@ def linear_head(
     features: int,
     n_out: int,
     *,
-    ps: float = 0.0,
+    ps: float = 0.3,
     pool: bool = True,
     y_range: tuple[float, float] | None = None,
 ) -> nn.Sequential:
-    """One linear layer on the average of each feature: (B, `features`, H, W) to (B, `n_out`).
+    """One linear layer on averaged features, brought to one scale: (B, `features`, H, W) to (B, `n_out`).
 
-    It begins at zero, so that it has no opinion before it has learned one. `ps` is a dropout before it,
-    `pool=False` for bodies that give (B, `features`).
+    It begins at zero, with no opinion. Nothing in it compares the items of a batch. `ps` is the dropout before
+    the layer; `pool=False` is for bodies that give (B, `features`).
     """
     linear = nn.Linear(features, n_out)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     pooling = [nn.AdaptiveAvgPool2d(1), Flatten()] if pool else []
-    dropout = [nn.Dropout(ps)] if ps else []
-    return nn.Sequential(*pooling, *dropout, linear, *_ranged(y_range))
+    # Trained features are small, and a rate that suits other layers would move this one too slowly.
+    scaling = nn.LayerNorm(features, elementwise_affine=False)
+    return nn.Sequential(*pooling, scaling, nn.Dropout(ps), linear, *_ranged(y_range))
 
 
 def _ranged(y_range: tuple[float, float] | None) -> list[nn.Module]:

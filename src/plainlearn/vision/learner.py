@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from torch import nn
@@ -36,8 +37,8 @@ def vision_learner(
     splitter: Splitter = body_and_head,
     cut: int | None = None,
     cbs: Callback | Sequence[Callback] | None = None,
-    path: str | os.PathLike[str] | None = None,
-    model_dir: str | os.PathLike[str] = "models",
+    path: str | PurePath | None = None,
+    model_dir: str | PurePath = "models",
     wd: float | None = None,
     train_bn: bool | None = None,
     lin_ftrs: Sequence[int] | None = None,

