@@ -23,8 +23,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-
 import numpy as np
 import torch
 from PIL import Image
@@ -39,6 +37,7 @@ from plainlearn.vision.augment import aug_transforms
 from plainlearn.vision.loaders import ImageDataLoaders
 from plainlearn.vision.transforms import Resize
 
+ROOT = Path(__file__).resolve().parents[2]
 EPOCHS, BATCHES = 3, 6
 MOMENTS = ("on_batch", "on_gradients", "on_step")
 

@@ -26,14 +26,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-ROOT = Path(__file__).resolve().parents[2]
-
 import torch
 from torch import nn
 
 from plainlearn.core.errors import DataError, PlainlearnError, StorageError
 from plainlearn.train import Learner
 
+ROOT = Path(__file__).resolve().parents[2]
 LATEST_KILL_SECONDS = 0.06  # a save here takes about 0.02
 
 
