@@ -186,8 +186,8 @@ def _look(path: str) -> tuple[int, ...] | None:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return None  # which reading it will explain
-    changed = max(status.st_mtime, status.st_ctime)
-    if abs(time.time() - changed) < _AT_REST_SECONDS:
+    now = time.time()
+    if min(abs(now - status.st_mtime), abs(now - status.st_ctime)) < _AT_REST_SECONDS:
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
