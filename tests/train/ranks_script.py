@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from plainlearn.core.errors import ProcessError
 from plainlearn.core.seed import set_seed
 from plainlearn.data import DataLoader, DataLoaders
 from plainlearn.data.columns import TensorRows
 from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.metrics import accuracy
 from plainlearn.optim import SGD
-from plainlearn.train import Callback, Learner, shard
+from plainlearn.train import Callback, Learner, launch, shard
 
 
 def spread(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -72,5 +73,28 @@ def main(mode: str, out: Path, bs: int) -> None:
     (out / f"{learn.ranks.rank}-of-{learn.ranks.size}.json").write_text(json.dumps(told))
 
 
+def launched(out: Path) -> None:
+    """Two launches from one process, as from a notebook's cells."""
+
+    def work(name: str) -> None:
+        batches = [(torch.ones(4, 3), torch.ones(4, 1))] * 4
+        learn = Learner(DataLoaders(batches, batches), nn.Linear(3, 1), nn.functional.mse_loss)
+        learn.fit(1)
+        if name == "dies" and learn.ranks.rank == 1:
+            raise ValueError("no more of this")
+        learn.fit(1)
+        (out / f"{name}-{learn.ranks.rank}").write_text(repr(learn.recorder.values))
+
+    torch.ones(300, 300) @ torch.ones(300, 300)  # threads of this process, which its copies do not have
+    launch(work, 2, "goes")
+    try:
+        launch(work, 2, "dies")
+    except ProcessError as error:
+        (out / "error").write_text(str(error))
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "launch":
+        launched(Path(sys.argv[2]))
+        raise SystemExit
     main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

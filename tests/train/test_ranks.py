@@ -71,6 +71,14 @@ def test_a_process_that_dies_ends_the_run_with_its_own_error(tmp_path: Path) -> 
     assert time.monotonic() - began < 60 and not list(tmp_path.iterdir())
 
 
+def test_a_notebook_launches_processes_and_hears_what_one_of_them_died_of(tmp_path: Path) -> None:
+    done = run("launch", tmp_path, 1, 0)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "goes-0").read_text() == (tmp_path / "goes-1").read_text()
+    assert (tmp_path / "error").read_text().endswith("the run was ended: ValueError: no more of this")
+    assert not (tmp_path / "dies-0").exists()
+
+
 # ---- without processes
 
 

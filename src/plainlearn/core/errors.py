@@ -85,3 +85,7 @@ class MissingExtraError(PlainlearnError, ImportError):
             f"{needed_for} needs the library {library}, which is not installed",
             try_=f'pip install "plainlearn[{extra}]"',
         )
+
+
+class ProcessError(PlainlearnError, RuntimeError):
+    """One of the processes that train together has failed, and ended the run."""

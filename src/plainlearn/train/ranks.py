@@ -12,6 +12,8 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +22,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.errors import ArgumentError, DataError, ProcessError
 
 #: How long a process waits for the others before it gives up.
 PATIENCE = timedelta(seconds=60)
@@ -194,7 +196,7 @@ def launch(function: Callable[..., Any], devices: int, *args: Any) -> None:
     """Run `function(*args)` in `devices` processes of this machine that train as one: for notebooks.
 
     Each process is a copy of this one (a fork), so what was defined in the notebook is there;
-    CUDA must not have been used before. When one fails, the others are ended and its error comes out.
+    CUDA must not have been used before. When one fails, the others are ended and a `ProcessError` says what it said.
     In a script, `torchrun --nproc-per-node=2 train.py` does the same.
     """
     if devices < 1:
@@ -207,13 +209,38 @@ def launch(function: Callable[..., Any], devices: int, *args: Any) -> None:
             )
         if devices > torch.cuda.device_count():
             raise ArgumentError(f"devices is {devices}; torch finds {torch.cuda.device_count()} GPUs")
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=devices, start_method="fork", max_restarts=0,
-        rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", monitor_interval=1.0,
+        run_id=str(uuid.uuid4()), rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", monitor_interval=0.5,
     )  # fmt: skip
-    elastic_launch(config, function)(*args)
+    try:
+        elastic_launch(config, _told_last(function))(*args)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        told: Any = failure.message  # a dict when the function raised, a sentence when a signal ended it
+        raised = cast("dict[str, Any] | None", told if isinstance(told, dict) else None)
+        said = raised["message"] if raised else told
+        wrong = ProcessError(f"process {rank} of {devices} failed, and the run was ended: {said}")
+        if raised:
+            wrong.add_note(str(raised["extraInfo"]["py_callstack"]))
+        raise wrong from None
+
+
+def _told_last(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, slow to complain that another process has gone: that one's own error is the one to hear."""
+
+    def patient(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except RuntimeError as error:
+            if "by peer" in str(error):
+                time.sleep(5)
+            raise
+
+    return patient
 
 
 def _of_environment(name: str, default: int | None) -> int:
