@@ -14,6 +14,7 @@ from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data import Block, BlockLoaders, CategoryBlock, DataBlock, IndexSplitter, RegressionBlock
+from plainlearn.data.block_loaders import show_samples
 from plainlearn.data.blocks import Geometry
 from plainlearn.losses import MSELossFlat
 from plainlearn.vision.blocks import ImageBlock
@@ -190,3 +191,15 @@ def test_showing_a_batch_is_no_beginning_of_an_epoch(files: list[Path]) -> None:
     before = dls.train.state_dict()
     dls.show_batch()
     assert dls.train.state_dict() == before
+
+
+def test_long_titles_stay_above_their_picture() -> None:
+    words = "a breed with a name of very many words"
+    show_samples((Block(), Block()), [("tabby", "grey"), (words, "staffordshire_bull_terrier")] * 2)
+    figure = plt.gcf()
+    short, long = figure.axes[:2]
+    assert short.get_title() == "tabby\ngrey" and short.title.get_fontsize() == 12
+    assert long.get_title().replace("\n", " ") == f"{words} staffordshire_bull_terrier"
+    figure.canvas.draw()
+    assert long.title.get_window_extent().width <= 1.05 * long.get_window_extent().width
+    plt.close("all")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -91,6 +92,16 @@ def test_points_without_a_picture_or_of_another_number_are_refused() -> None:
         PointBlock(2).open([(0, 0)] * 3)
     with pytest.raises(ShapeError, match=r"points have the shape \(3,\)"):
         PointBlock().open([1, 2, 3])
+
+
+def test_points_are_drawn_on_their_picture_which_stays_as_it_is() -> None:
+    ax = plt.subplots()[1]
+    ImageBlock().show(np.zeros((10, 20, 3), np.uint8), ax)
+    before = ax.get_xlim(), ax.get_ylim()
+    PointBlock().show(np.array([[0.0, 0.5], [3.0, 0.0]], np.float32), ax)
+    assert ax.collections[0].get_offsets().tolist() == [[9.5, 7.0]]  # the other is out of view
+    assert (ax.get_xlim(), ax.get_ylim()) == before
+    plt.close("all")
 
 
 def test_masks_imply_their_loss_and_metric() -> None:

@@ -178,7 +178,12 @@ def test_boxes_are_drawn_where_they_are_with_their_labels() -> None:
     dls.show_batch(max_n=1)
     ax = plt.gcf().axes[0]
     assert [text.get_text() for text in ax.texts] == ["left", "right"]
-    second = ax.patches[1]
+    first, second = ax.patches
+    assert (
+        first.get_edgecolor()
+        != second.get_edgecolor()
+        == (*ax.texts[1].get_bbox_patch().get_facecolor()[:3], 1)
+    )
     assert np.allclose(second.get_bbox().bounds, [69.5, 9.5, 20, 40], atol=0.01)
     plt.close("all")
 

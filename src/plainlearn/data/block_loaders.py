@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -251,13 +252,21 @@ def show_samples(
     count = len(samples)
     columns = ncols or (math.ceil(count / nrows) if nrows else min(count, math.ceil(math.sqrt(count))))
     rows = nrows or math.ceil(count / columns)
-    _, axes = subplots(rows, columns, figsize=figsize)
+    _, axes = subplots(rows, columns, figsize=figsize, layout="constrained")
     for number, ax in enumerate(axes.flat):
         ax.axis("off")
         if number >= count:
             continue
         texts = [block.show(thing, ax) for block, thing in zip(blocks, samples[number], strict=False)]
-        ax.set_title(titles[number] if titles is not None else "\n".join(text for text in texts if text))
+        _set_title(ax, titles[number] if titles is not None else "\n".join(text for text in texts if text))
+
+
+def _set_title(ax: Any, text: str) -> None:
+    """The text in lines and letters that fit above the picture, so that it does not run into the next one's."""
+    lines = [part for line in text.split("\n") for part in (textwrap.wrap(line, 30) or [""])]
+    points = ax.get_position().width * ax.figure.get_figwidth() * 72
+    fitting = points / (0.6 * max(map(len, lines)) + 1e-9)  # a letter is some 0.6 of its height wide
+    ax.set_title("\n".join(lines), fontsize=min(12, max(fitting, 7)))
 
 
 def _items_of(given: Any, block: Block) -> L[Any]:
@@ -266,7 +275,8 @@ def _items_of(given: Any, block: Block) -> L[Any]:
         row = rows_of(given)
         return L([row(index) for index in range(len(given))])
     one = isinstance(given, Mapping) or (block.geometry == "image" and 0 < getattr(given, "ndim", 0) < 4)
-    return L[Any]([given] if one else given)
+    many: Any = [given] if one else given
+    return L[Any](many)
 
 
 def _default_workers() -> int:

@@ -320,7 +320,9 @@ class PointBlock(Block):
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
         x = left + (thing[:, 0] + 1) / 2 * (right - left)
         y = top + (thing[:, 1] + 1) / 2 * (bottom - top)
-        ax.scatter(x, y, s=14, c="tab:red", marker=".")
+        seen = (np.abs(thing) <= 1).all(axis=1)
+        ax.autoscale(False)  # or points would move the edges of the picture
+        ax.scatter(x[seen], y[seen], s=32, c="tab:red", edgecolors="white", linewidths=1)
         return ""
 
     @property

@@ -188,14 +188,22 @@ class BBoxLblBlock(Block):
         return L([self._labels[number] for number in numbers if number != self.padding])
 
     def show(self, thing: Sequence[Any], ax: Any) -> str:
+        """A box and its label have one colour, each label its own; without drawn boxes the labels are text."""
+        from matplotlib import colormaps
+
         drawn = [patch for patch in ax.patches if patch.get_gid() == _DRAWN]
         if len(drawn) != len(thing):
             return "; ".join(map(str, thing))
-        for box, label in zip(drawn, thing, strict=True):
+        corners: list[Any] = [ax.transData.transform(box.get_xy()) for box in drawn]
+        for place, (box, label) in enumerate(zip(drawn, thing, strict=True)):
+            colour = colormaps["tab10"](self._numbers[label] % 10)
+            box.set_edgecolor(colour)
+            # Boxes whose corners meet have their labels one below the other.
+            below = sum((np.abs(corners[place] - other) < (60, 12)).all() for other in corners[:place])
             ax.annotate(
-                str(label), box.get_xy(), xytext=(2, -2), textcoords="offset points", va="top", fontsize=8,
-                color="white", annotation_clip=False,
-                bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5},
+                str(label), box.get_xy(), xytext=(2, -2 - 12 * below), textcoords="offset points", va="top",
+                fontsize=8, color="white", annotation_clip=False,
+                bbox={"facecolor": colour, "alpha": 0.8, "linewidth": 0, "pad": 1.5},
             )  # fmt: skip
         return ""
 
