@@ -216,6 +216,16 @@ def test_anything_that_reads_bytes_is_an_image(bucket: str, tmp_path: Path) -> N
         load_image(member, max_memory=10)
 
 
+def test_a_cache_of_pixels_serves_files_elsewhere_too(bucket: str) -> None:
+    block = ImageBlock(cache="memory")
+    item = get_image_files(bucket)[0]
+    assert (block.open(item) == block.open(item)).all()
+    assert (block._kept.hits, block._kept.misses) == (1, 1)
+    fsspec.filesystem("memory").pipe_file(f"{bucket}/train/cat/1.png", b"<html>")
+    with pytest.raises(DataError, match=rf"{bucket}/train/cat/1\.png \(6 bytes\) cannot be used"):
+        block.open(RemotePath(str(item)))
+
+
 # ---------------------------------------------------------------- refusals
 
 

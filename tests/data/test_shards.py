@@ -332,11 +332,11 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(folder: Path) -
 def test_a_damaged_picture_is_named_by_its_record(tmp_path: Path) -> None:
     write_shards(tmp_path, [{"image": PHOTOS[0]}, {"image": b"not a photo"}, {"image": None}])
     found = get_records(tmp_path)
-    with pytest.raises(DataError, match=r"'image' of record 1 in .*00000\.parquet .*looks like text"):
+    with pytest.raises(DataError, match=r"'image' of record 1 of .*00000\.parquet .*looks like text"):
         ImageBlock().open(found[1]["image"])
-    with pytest.raises(DataError, match=r"'image' of record 2 in .*00000\.parquet is empty"):
+    with pytest.raises(DataError, match=r"'image' of record 2 of .*00000\.parquet is empty"):
         ImageBlock().open(found[2]["image"])
-    assert repr(found[1]).endswith("00000.parquet (image)")
+    assert repr(found[1]).endswith("00000.parquet")
 
 
 @pytest.mark.parametrize("cut", [0, 5, 1000])

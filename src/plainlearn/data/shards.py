@@ -56,7 +56,7 @@ class Record:
         return self.store.group_of(self.index)
 
     def __repr__(self) -> str:
-        return f"record {self.index} of {self.store.place(self.index)} ({', '.join(self.store.columns)})"
+        return f"record {self.index} of {self.store.place(self.index)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,8 @@ class RecordFile:
         """The bytes. Raises `DataError` if the record has none."""
         return self.record.store.read(self.record.index, self.column)
 
-    def __str__(self) -> str:
-        record = self.record
-        return f"{self.column!r} of record {record.index} in {record.store.place(record.index)}"
+    def __repr__(self) -> str:
+        return f"{self.column!r} of {self.record}"
 
 
 def get_records(

@@ -24,7 +24,7 @@ from plainlearn.vision.cache import PixelCache, Where
 from plainlearn.vision.channels import Ranges, load_channels
 from plainlearn.vision.filefacts import gather, gather_masks
 from plainlearn.vision.geometry import identity
-from plainlearn.vision.image import Source, load_image, load_mask
+from plainlearn.vision.image import HasBytes, Source, load_image, load_mask
 from plainlearn.vision.pilimage import PILImage
 from plainlearn.vision.pixels import Range
 from plainlearn.vision.placed import PlacedImage, PlacedMask, PlacedPoints, different_sizes
@@ -76,6 +76,11 @@ class ImageBlock(Block):
         self._kept = PixelCache(cache, key=way)
 
     def open(self, value: Any) -> NDArray[np.uint8]:
+        if self.cache != "none" and isinstance(value, HasBytes) and not isinstance(value, os.PathLike):
+            try:
+                return self._kept.pixels(value.read_bytes(), self._decoded)
+            except DataError:
+                return self._decoded(value)  # which names what it read
         if self.cache == "none" or not isinstance(value, (str, os.PathLike)):
             return self._decoded(value)
         path = os.fspath(cast("str", value))
