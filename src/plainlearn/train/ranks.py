@@ -220,9 +220,9 @@ def launch(function: Callable[..., Any], devices: int, *args: Any) -> None:
         elastic_launch(config, _told_last(function))(*args)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        told: Any = failure.message  # a dict when the function raised, a sentence when a signal ended it
-        raised = cast("dict[str, Any] | None", told if isinstance(told, dict) else None)
-        said = raised["message"] if raised else told
+        told = cast("dict[str, Any] | str", failure.message)  # a sentence when a signal ended it
+        raised = None if isinstance(told, str) else told
+        said: Any = raised["message"] if raised else told
         wrong = ProcessError(f"process {rank} of {devices} failed, and the run was ended: {said}")
         if raised:
             wrong.add_note(str(raised["extraInfo"]["py_callstack"]))
