@@ -35,6 +35,9 @@ CASES: list[tuple[tuple[int, int, int], tuple[int, int], Mode, PadMode]] = [
     ((23, 31, 3), (9, 14), "bilinear", "zeros"),
     ((40, 17, 1), (7, 7), "cubic", "border"),
     ((12, 12, 5), (24, 5), "cubic", "zeros"),
+    ((9, 8, 2), (5, 6), "cubic", "reflection"),
+    ((9, 8, 4), (5, 6), "cubic", "border"),
+    ((9, 8, 13), (5, 6), "cubic", "reflection"),
     ((1, 1, 3), (3, 2), "cubic", "reflection"),
     ((6, 5, 37), (3, 4), "bilinear", "border"),
     ((23, 31, 3), (9, 14), "nearest", "reflection"),
@@ -52,7 +55,7 @@ def maps_for(shape: tuple[int, int, int], size: tuple[int, int]) -> Maps:
 
 @needs_numba
 @given(
-    height=st.integers(1, 60), width=st.integers(1, 60), channels=st.sampled_from([1, 3, 4]),
+    height=st.integers(1, 60), width=st.integers(1, 60), channels=st.sampled_from([1, 2, 3, 4, 5, 13]),
     h=st.integers(1, 40), w=st.integers(1, 40), mode=st.sampled_from(["cubic", "bilinear", "nearest"]),
     pad_mode=st.sampled_from(["reflection", "border", "zeros"]), turn=st.floats(-180, 180), scale=st.floats(0.4, 4),
     tilt=st.floats(-0.2, 0.2), seed=st.integers(0, 9),
