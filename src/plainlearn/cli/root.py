@@ -1,6 +1,6 @@
 """The root of the `plainlearn` command: its options, its help, its exit codes. It knows nothing of torch.
 
-Exit codes: 0 done; 1 a failure that we did not foresee, with its traceback; 2 something
+Exit codes: 0 done; 1 a failure that we did not foresee, with its traceback, or errors that `check` found; 2 something
 that the user can put right, in one message; 130 stopped by Ctrl-C.
 """
 

@@ -6,6 +6,7 @@ from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, Reg
 from plainlearn.data.collate import collate
 from plainlearn.data.columns import TensorRows
 from plainlearn.data.dataset import BlockDataset, Datasets
+from plainlearn.data.examine import DataWarning
 from plainlearn.data.items import get_files, get_image_files
 from plainlearn.data.label import ColReader, FuncLabeller, RegexLabeller, parent_label, using_attr
 from plainlearn.data.loader import DataLoader
@@ -33,6 +34,7 @@ __all__ = [
     "DataBlock",
     "DataLoader",
     "DataLoaders",
+    "DataWarning",
     "Datasets",
     "FuncLabeller",
     "FuncSplitter",

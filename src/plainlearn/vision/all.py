@@ -37,6 +37,7 @@ from plainlearn.data import (
     DataLoader,
     DataLoaders,
     Datasets,
+    DataWarning,
     FuncLabeller,
     FuncSplitter,
     GrandparentSplitter,
@@ -64,6 +65,7 @@ from plainlearn.optim import SGD, Adam, RMSProp, combine_scheds, combined_cos
 from plainlearn.train import Callback, Learner, Recorder
 from plainlearn.vision import pilimage as Image
 from plainlearn.vision.archs import resnet18, resnet34, resnet50, resnet101, resnet152
+from plainlearn.vision.audit import audit_folder
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
@@ -109,6 +111,7 @@ __all__ = [
     "DataBlock",
     "DataLoader",
     "DataLoaders",
+    "DataWarning",
     "Datasets",
     "Dihedral",
     "F",
@@ -162,6 +165,7 @@ __all__ = [
     "accuracy",
     "accuracy_multi",
     "array",
+    "audit_folder",
     "aug_transforms",
     "cnn_learner",
     "combine_scheds",

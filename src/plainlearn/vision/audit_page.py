@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
 from plainlearn.vision.audit_pictures import thumbnail
-from plainlearn.vision.audit_report import Audit, Finding
 from plainlearn.vision.imagefile import shown
+
+if TYPE_CHECKING:
+    from plainlearn.vision.audit_report import Audit, Finding
 
 _SIDE: Final = 192  # pixels of a picture's longer side, shown at half of that on a sharp screen
 _GROUPS, _MEMBERS, _CLASSES = 48, 8, 200  # shown of a finding, of a group, of all classes

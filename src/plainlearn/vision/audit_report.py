@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from plainlearn.core.paths import Path
-from plainlearn.data.storage import writing
+from plainlearn.core.wholefile import whole_file
 from plainlearn.vision.imagefile import shown
 
 Severity = Literal["error", "warning", "note"]
@@ -74,13 +74,16 @@ class Audit:
         draw(self, max_groups)
 
     def write_page(self, file: str | os.PathLike[str]) -> Path:
-        """Write the report with its pictures as one HTML file that needs nothing else; it replaces what was there."""
+        """Write the report with its pictures as one HTML file that needs nothing else; it replaces what was there.
+
+        Raises `StorageError` naming the file if it cannot be written.
+        """
         from plainlearn.vision.audit_page import page
 
-        path = Path(file)
-        with writing(path):
-            path.write_text(page(self), encoding="utf-8")
-        return path
+        text = page(self).encode()
+        with whole_file(file, len(text)) as out:
+            out.write(text)
+        return Path(file)
 
     @property
     def headline(self) -> str:
