@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from plainlearn.data.dataset import (
 from plainlearn.data.examine import LeftOut, audit_of
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
+from plainlearn.data.resizing import Size, at_size, sets_size
 from plainlearn.data.transform import Transform, for_side
 
 
@@ -152,6 +154,10 @@ class BlockLoaders(DataLoaders):
             dataset, 1, self._place(), bs=self.valid.bs if bs is None else bs, num_workers=workers
         )
 
+    def unaugmented(self) -> DataLoader:
+        """The training items in their order, with the transforms of validation: nothing random acts on them."""
+        return self.test_dl(self.datasets.train.items, with_labels=True)
+
     def _place(self) -> torch.device:
         return default_device() if self.device is None else self.device
 
@@ -190,6 +196,36 @@ class BlockLoaders(DataLoaders):
         classes, names and sizes. Raises `DataError` if no input is of a kind that has an audit, as images are.
         """
         return audit_of(self.datasets, self._left_out, self.path)
+
+    def resized(self, size: Size) -> Self:
+        """The same loaders, at their beginning, with pictures of `size`: a side, or (height, width).
+
+        The batch transforms that set a size set this one; where none does, the item transforms. All else stays:
+        split, vocabulary, normalisation, batch size. `learn.dls = dls.resized(224)` goes on with larger pictures.
+        Raises `ArgumentError` when no transform sets a size.
+        """
+        other = copy.copy(self)
+        train, valid = self.datasets.train, self.datasets.valid
+        if any(map(sets_size, self.batch_tfms)):
+            other.batch_tfms = at_size(self.batch_tfms, size)
+        elif any(map(sets_size, (*train.moves, *valid.moves))):
+            other.datasets = Datasets(train.at_size(size), valid.at_size(size))
+        else:
+            raise ArgumentError(
+                "no transform of these data sets a size, so there is none to change",
+                try_="item_tfms=Resize(160), or batch_tfms=aug_transforms(size=160), in the data block",
+            )
+        other.loaders = [
+            type(loader)(
+                **loader.settings()
+                | {
+                    "dataset": other.datasets[side],
+                    "after_batch": ToModel(self.blocks, other.batch_tfms, side),
+                }
+            )
+            for side, loader in enumerate(self.loaders)
+        ]
+        return other
 
     def decode(self, batch: Sequence[Any], side: int = 0) -> tuple[Any, ...]:
         """A batch as it was before `to_model` and the batch transforms."""

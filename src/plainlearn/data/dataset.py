@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block
 from plainlearn.data.label import ColReader
+from plainlearn.data.resizing import Size, at_size
 from plainlearn.data.shards import nearby_order
 from plainlearn.data.transform import Function, Transform, for_side
 
@@ -112,6 +114,12 @@ class BlockDataset:
         """What the getter of block `position` gives for every item."""
         return L(_values(self.items, self.getters[position]))
 
+    def at_size(self, size: Size) -> Self:
+        """The same items, brought to another size by the transforms that set one."""
+        other = copy.copy(self)
+        other.item_tfms, other.moves = at_size(self.item_tfms, size), at_size(self.moves, size)
+        return other
+
     def decode(self, sample: Sequence[Any]) -> tuple[Any, ...]:
         """A sample as people read it: images as arrays, labels as names."""
         return tuple(block.decode(value) for block, value in zip(self.blocks, sample, strict=True))
@@ -131,14 +139,20 @@ class BlockDataset:
 
     def counts(self) -> dict[Any, int]:
         """How often each class of the target occurs here, in the order of the vocabulary."""
+        position = self._counted()
+        found = Counter(label for those in self.labels() for label in those)
+        return {label: found[label] for label in self.blocks[position].vocab or ()}
+
+    def labels(self) -> list[tuple[Any, ...]]:
+        """The classes of every item, of the first target that has classes which are known without opening it."""
+        position = self._counted()
+        return [tuple(self.blocks[position].labels_of(value) or ()) for value in self.values(position)]
+
+    def _counted(self) -> int:
         for position in range(self.n_inp, len(self.blocks)):
             block = self.blocks[position]
-            if block.vocab is None or type(block).labels_of is Block.labels_of:
-                continue
-            found: Counter[Any] = Counter()
-            for value in self.values(position):
-                found.update(block.labels_of(value) or ())
-            return {label: found[label] for label in block.vocab}
+            if block.vocab is not None and type(block).labels_of is not Block.labels_of:
+                return position
         names = ", ".join(block.name for block in self.blocks)
         raise DataError(f"no target here has classes that can be counted; the blocks are {names}")
 
@@ -283,14 +297,7 @@ def rows_of(items: Any) -> Callable[[int], Any]:
 
 
 def _values(items: L[Any], getter: Getter) -> list[Any]:
-    values: list[Any] = []
-    for item in items:
-        try:
-            values.append(getter(item))
-        except Exception as error:
-            error.add_note(f"the item is {shown(item)}")
-            raise
-    return values
+    return list(LazyValues(items, getter))
 
 
 class LazyValues(Sequence[Any]):
@@ -308,7 +315,13 @@ class LazyValues(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         # Not the inherited one, for which an IndexError of the getter's would be the end of the values.
-        return (self[index] for index in range(len(self)))
+        for item in self.items:
+            try:
+                value = self.getter(item)
+            except Exception as error:
+                error.add_note(f"the item is {shown(item)}")
+                raise
+            yield value
 
 
 def reader(column: Any) -> Getter:

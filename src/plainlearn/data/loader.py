@@ -198,6 +198,12 @@ class DataLoader:
         finally:
             self.epochs_begun, self._position, self._to_resume = begun, position, to_resume
 
+    def settings(self) -> dict[str, Any]:
+        """The arguments that would make this loader, at its beginning: for one that differs in a few."""
+        names = ("dataset", "bs", "shuffle", "num_workers", "drop_last", "seed", "processes", "collate_fn",
+                 "after_batch", "device")  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
     def close(self) -> None:
         """End the worker processes, if any. They also end with the loader."""
         if self._workers is not None:

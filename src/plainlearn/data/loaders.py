@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.data.columns import TensorRows
 from plainlearn.data.loader import DataLoader
+from plainlearn.data.weighted import weighted
 
 
 class DataLoaders:
@@ -91,6 +93,16 @@ class DataLoaders:
             "the training loader gave no batch; expected at least one",
             try_="a list of batches, or a DataLoader: an iterator can be read only once",
         )
+
+    def weighted(self, weights: Any = "auto") -> Self:
+        """The same loaders, but training draws by chance, each item with its weight; see `WeightedDataLoader`.
+
+        `weights` are one number an item; "auto" lets every class come equally often, however rare. An epoch is as
+        long as before. Raises `DataError` for "auto" where items have no classes.
+        """
+        other = copy.copy(self)
+        other.loaders = [weighted(self.train, weights), *self.loaders[1:]]
+        return other
 
     @classmethod
     def from_tensors(
