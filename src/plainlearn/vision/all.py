@@ -76,6 +76,7 @@ from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, Ran
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
 from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
 from plainlearn.vision.pilimage import PILImage, PILImageBW, PILMask, image2tensor
+from plainlearn.vision.resize_files import resize_images
 from plainlearn.vision.tensorimage import TensorImage
 from plainlearn.vision.transforms import (
     CropPad,
@@ -199,6 +200,7 @@ __all__ = [
     "plt",
     "random",
     "re",
+    "resize_images",
     "resnet18",
     "resnet34",
     "resnet50",
