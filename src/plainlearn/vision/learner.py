@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from plainlearn.core.describe import describe
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.data.block_loaders import BlockLoaders, ToModel
+from plainlearn.data.blocks import CategoryBlock
 from plainlearn.optim.groups import Splitter
 from plainlearn.optim.optimizers import Adam
 from plainlearn.train.callback import Callback
@@ -59,7 +60,7 @@ def vision_learner(
     Raises `ArgumentError` for an architecture that nobody knows and for data that do not say how many outputs are
     needed, `DownloadError` when weights cannot be had: random ones are never used instead.
     """
-    outputs = _outputs(dls, n_out)
+    outputs = _outputs(dls, n_out, loss_is_implied=loss_func is None)
     model = create_vision_model(
         arch, outputs, pretrained=pretrained, weights=weights, cut=cut, channels=_channels(dls), normalize=normalize,
         given=_normalised_by(dls), train_bn=train_bn, lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool,
@@ -74,20 +75,39 @@ def vision_learner(
 cnn_learner = vision_learner  # the course's older name
 
 
-def _outputs(dls: Any, n_out: Any) -> int:
+def _outputs(dls: Any, n_out: Any, *, loss_is_implied: bool) -> int:
     """How many outputs the model needs: `n_out`, or what the targets say."""
-    if n_out is not None:
-        if isinstance(n_out, bool) or not isinstance(n_out, int):
-            raise ArgumentTypeError(f"n_out is {describe(n_out)}; expected a whole number", try_="n_out=2")
-        if n_out < 1:
-            raise ArgumentError(f"n_out is {n_out}; expected 1 or more outputs")
-        return n_out
     if not isinstance(dls, BlockLoaders):
-        raise ArgumentError(
-            f"{type(dls).__name__} do not say how many classes there are",
-            try_="n_out=2, or loaders of a DataBlock",
+        if n_out is None:
+            raise ArgumentError(
+                f"{type(dls).__name__} do not say how many classes there are",
+                try_="n_out=2, or loaders of a DataBlock",
+            )
+        return _checked_outputs(n_out)
+    targets = dls.blocks[dls.n_inp :]
+    if len(targets) == 1 and isinstance(targets[0], CategoryBlock) and targets[0].outputs == 1:
+        raise DataError(
+            f"all pictures have the one label {targets[0].vocab[0]!r}, so there is nothing to tell apart",
+            try_="looking at dls.counts() and at the function that labels",
         )
-    return dls.c
+    if n_out is None:
+        return dls.c
+    outputs, known = _checked_outputs(n_out), [block.outputs for block in targets]
+    if loss_is_implied and len(known) == 1 and known[0] is not None:
+        more_are_fine = isinstance(targets[0], CategoryBlock)
+        if outputs < known[0] or (outputs > known[0] and not more_are_fine):
+            raise ArgumentError(
+                f"n_out is {outputs}, and the targets need {known[0]} outputs", try_="leaving n_out out"
+            )
+    return outputs
+
+
+def _checked_outputs(n_out: Any) -> int:
+    if isinstance(n_out, bool) or not isinstance(n_out, int):
+        raise ArgumentTypeError(f"n_out is {describe(n_out)}; expected a whole number", try_="n_out=2")
+    if n_out < 1:
+        raise ArgumentError(f"n_out is {n_out}; expected 1 or more outputs")
+    return n_out
 
 
 def _channels(dls: Any) -> int:

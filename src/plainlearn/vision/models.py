@@ -221,7 +221,7 @@ def _head(
 def _features(body: nn.Module, channels: int) -> tuple[int, bool]:
     """How many features leave the body, and whether as maps to be pooled; found by sending an empty picture through."""
     config: dict[str, Any] = getattr(body, "pretrained_cfg", {})
-    height, width = config["input_size"][1:] if config.get("fixed_input_size") else (64, 64)
+    height, width = config["input_size"][1:] if config.get("fixed_input_size") else (96, 96)
     was_training = body.training
     body.eval()
     weight = next(body.parameters(), torch.zeros(()))
