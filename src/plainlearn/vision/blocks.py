@@ -388,4 +388,6 @@ def _files(values: Sequence[Any]) -> tuple[dict[int, str], dict[int, str]]:
 
 
 def _is_file(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike)) and not is_missing(value) and not is_url(cast(Any, value))
+    if isinstance(value, str):
+        return not is_missing(value) and not is_url(value)
+    return isinstance(value, os.PathLike)
