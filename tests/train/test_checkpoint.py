@@ -133,6 +133,19 @@ def test_it_is_so_whatever_the_loader_and_the_optimizer(settings: dict[str, Any]
     assert all_of(quietly(resumed, Learner.fit, 3, 0.05, resume=True)) == all_of(reference)
 
 
+def test_an_order_drawn_by_the_user_is_drawn_again(tmp_path: Path) -> None:
+    def with_own_order(seed: int, cbs: Any) -> Learner:
+        learner = make(tmp_path, seed=seed, cbs=cbs)
+        learner.dls.train.get_idxs = lambda: torch.randint(40, (40,)).tolist()
+        return learner
+
+    reference = quietly(with_own_order(0, Noise()), Learner.fit, 3, 0.05)
+    with pytest.raises(StoppedError):
+        quietly(with_own_order(0, [Noise(), Stop(1, 2)]), Learner.fit, 3, 0.05, checkpoint=EVERY_BATCH)
+    resumed = with_own_order(99, Noise())
+    assert all_of(quietly(resumed, Learner.fit, 3, 0.05, resume=True)) == all_of(reference)
+
+
 def test_without_a_loader_s_place_a_run_resumes_at_the_epoch_s_beginning(tmp_path: Path) -> None:
     batches = [(torch.randn(8, 4), torch.ones(8, 1)) for _ in range(4)]
     reference = quietly(make(tmp_path, cbs=Noise(), loader=batches), Learner.fit, 3, 0.05)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.seed import preserve_random_state, set_seed
 from plainlearn.core.tensors import to_device
 from plainlearn.data import loader_input as check
 from plainlearn.data.collate import collate
@@ -163,7 +164,10 @@ class DataLoader:
             return list(itertools.islice(batches, 1))
 
     def get_idxs(self) -> Iterable[int]:
-        """The indices of an epoch, in order. Replace it to choose others; they are not shuffled, and may be endless."""
+        """The indices of an epoch, in order. Replace it to choose others; they are not shuffled, and may be endless.
+
+        What it draws at random when it is called, it draws from generators that are seeded for the epoch.
+        """
         return range(len(self.dataset))
 
     def state_dict(self) -> dict[str, Any]:
@@ -236,7 +240,8 @@ class DataLoader:
         if self.seed is not None:
             # The factor keeps the epochs of two seeds apart.
             return self.seed * 1_000_003 + self.epochs_begun
-        if not self.shuffle and self.after_batch is None and not isinstance(self.dataset, DrawsItems):
+        draws = self.shuffle or self.after_batch is not None or isinstance(self.dataset, DrawsItems)
+        if not draws and not self._order_is_replaced():
             return 0  # nothing is random: leave the global generator alone
         return int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
 
@@ -265,8 +270,11 @@ class DataLoader:
         reader = Reader(self.dataset, self.collate_fn)
         if not check.is_indexable(self.dataset):
             return self._jobs(_read(self.dataset), start), reader.put_together, 0
-        if getattr(self.get_idxs, "__func__", None) is not DataLoader.get_idxs:
-            indices: Any = self.get_idxs()  # replaced: whoever did it says which and in what order
+        if self._order_is_replaced():
+            # Whoever did it says which and in what order; if by chance, a resumed epoch needs the same again.
+            with preserve_random_state():
+                set_seed(start.epoch_seed)
+                indices: Any = self.get_idxs()
         else:
             indices = self._everything(start.epoch_seed)
             columns = self._find_columns(self.dataset) if self.collate_fn is collate else None
@@ -276,6 +284,9 @@ class DataLoader:
         indices = indices.tolist() if hasattr(indices, "tolist") else indices
         make = self._worker_processes(reader) if self.processes and num_workers else reader
         return self._jobs(indices, start), make, num_workers
+
+    def _order_is_replaced(self) -> bool:
+        return getattr(self.get_idxs, "__func__", None) is not DataLoader.get_idxs
 
     def _everything(self, epoch_seed: int) -> range | Tensor:
         items = len(self.dataset)

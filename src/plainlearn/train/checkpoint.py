@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plainlearn.core.describe import describe
@@ -24,6 +25,7 @@ from plainlearn.core.seed import random_state, set_random_state
 from plainlearn.core.tensorfile import read_tree, write_tree
 from plainlearn.train import state
 from plainlearn.train.callback import Callback
+from plainlearn.train.callbacks.schedule import Scheduled
 from plainlearn.train.interrupts import Interrupts, deferred_interrupts
 from plainlearn.train.saving import file_of
 
@@ -252,6 +254,13 @@ def _facts(learner: Learner) -> dict[str, Any]:
         "optimizer": type(learner.optimizer).__name__,
         "optimizer's groups": {str(number): str(group) for number, group in enumerate(settings)},
         "trainable": state.trainable(learner.model),
+        "schedule": [
+            str(schedule)
+            for callback in learner.callbacks
+            if isinstance(callback, Scheduled)
+            for schedule in (callback.factor, callback.momentum)
+            if is_dataclass(schedule)  # which say what they are; a function of the user's does not
+        ],
         "training data": _data_facts(learner.dls.train, learner.steps_of_epoch),
     }
 
