@@ -18,6 +18,7 @@ from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
 from plainlearn.data.label import is_missing
+from plainlearn.data.remote import is_url
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import rmse
 from plainlearn.vision.cache import PixelCache, Where
@@ -91,9 +92,10 @@ class ImageBlock(Block):
 
     def examine(self, values: Sequence[Any]) -> Examined:
         # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
-        files = _files(values) if type(self).open is ImageBlock.open and self.mode else {}
+        known = type(self).open is ImageBlock.open and self.mode
+        files, problems = _files(values) if known else ({}, {})
         facts = dict(zip(files, gather(list(files.values())), strict=True))
-        problems = {place: fact.problem for place, fact in facts.items() if fact.problem}
+        problems |= {place: fact.problem for place, fact in facts.items() if fact.problem}
         marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
         return Examined(problems, marks)
 
@@ -102,7 +104,7 @@ class ImageBlock(Block):
 
         if self.mode is None:
             return None  # what it looks at are pictures for the eye
-        files = _files(values)
+        files, _ = _files(values)
         if len(files) < len(values):
             strange = next(value for place, value in enumerate(values) if place not in files)
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
@@ -202,10 +204,10 @@ class MaskBlock(Block):
         return labels
 
     def examine(self, values: Sequence[Any]) -> Examined:
-        files = _files(values) if type(self).open is MaskBlock.open else {}
+        files, problems = _files(values) if type(self).open is MaskBlock.open else ({}, {})
         facts = zip(files.items(), gather_masks(list(files.values())), strict=True)
         found = {place: fact.problem or self._strange(name, fact.levels) for (place, name), fact in facts}
-        return Examined({place: problem for place, problem in found.items() if problem})
+        return Examined(problems | {place: problem for place, problem in found.items() if problem})
 
     def _strange(self, name: str, levels: Sequence[int]) -> str:
         """Why a mask with these numbers cannot be used, or nothing."""
