@@ -1,0 +1,86 @@
+"""The table of a run as a file of comma-separated values, complete after each epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from plainlearn.core.errors import DataError, StorageError
+from plainlearn.train.callback import Callback
+
+if TYPE_CHECKING:
+    from plainlearn.train.loop import Learner
+    from plainlearn.train.recorder import Epoch
+
+
+class CSVLogger(Callback):
+    """Writes `path/fname`, a row an epoch: `epoch`, `train_loss`, `valid_loss`, the metrics, `time` in seconds.
+
+    Each row is in the file before the next epoch begins, so a run that is killed leaves all that were done. A new run
+    replaces the file; `append=True` goes on below what is there, if its columns are the same. A
+    resumed run goes on where it was, and repeats no row.
+    Raises `StorageError` when the file cannot be written, `DataError` for other columns, both before training.
+    """
+
+    def __init__(self, fname: str | PurePath = "history.csv", append: bool = False) -> None:
+        self.fname, self.append = fname, append
+        self._size: int | None = None  # how long the file is with the rows that count
+
+    def fit_scope(self, learner: Learner) -> AbstractContextManager[Any]:
+        self._size = None
+        file = learner.path / self.fname
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open(
+                "a"
+            ):  # what is in it stays until the first row: the run may be one that is resumed
+                pass
+        except OSError as error:
+            raise StorageError(
+                f"the table of the run cannot be written to {file}: {error.strerror}"
+            ) from error
+        if self.append and file.stat().st_size:
+            with file.open(encoding="utf-8", newline="") as lines:
+                there = next(csv.reader(lines), list[str]())
+            if there != self._columns(learner):
+                raise DataError(
+                    f"{file} has the columns {', '.join(there)}, and this run {', '.join(self._columns(learner))}",
+                    try_="another fname, or append=False",
+                )
+        return nullcontext()
+
+    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+        file = learner.path / self.fname
+        if self._size is None:
+            self._size = file.stat().st_size if self.append else 0
+        header = "" if self._size else _line(self._columns(learner))
+        numbers = ["" if number != number else repr(number) for number in epoch.values]
+        row = _line([str(epoch.number), *numbers, f"{epoch.seconds:.3f}"])
+        self._size = _write_at(file, self._size, header + row)
+
+    def _columns(self, learner: Learner) -> list[str]:
+        return ["epoch", "train_loss", "valid_loss", *(meter.name for meter in learner.meters), "time"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"size": self._size}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._size = state["size"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def _write_at(file: Path, place: int, text: str) -> int:
+    """Write `text` at `place`, and nothing behind it; the size of the file then."""
+    with file.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(text.encode())
+        return stream.truncate()
