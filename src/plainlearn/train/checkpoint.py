@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import torch
+
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.paths import Path
@@ -27,6 +29,7 @@ from plainlearn.train import state
 from plainlearn.train.callback import Callback
 from plainlearn.train.callbacks.schedule import Scheduled
 from plainlearn.train.interrupts import Interrupts, deferred_interrupts
+from plainlearn.train.ranks import Ranks, is_sharded
 from plainlearn.train.saving import file_of
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ class Checkpoint(Callback):
 
     Give it to `fit` as `checkpoint=`: True means `Checkpoint()`, a name `Checkpoint(name)`. `every_batches` writes after
     each so many batches too, whatever it costs; writes by the clock cost at most a twentieth of the time.
-    Within an epoch needs a training loader that has a length and `state_dict` (ours has); with another, at epochs' ends.
+    Within an epoch needs a training loader that has a length and `state_dict` (ours has); with another, and with several
+    processes, it writes at epochs' ends. Of several processes the first writes the one file, for all.
 
     Ctrl-C in the middle of a batch waits for its end and writes the state; a second one does not wait.
     Raises `DataError` when the file to resume from is damaged or of another run, and says in what it differs.
@@ -78,9 +82,17 @@ class Checkpoint(Callback):
                 "a Checkpoint must come behind all other callbacks, or it would not see what they do",
                 try_="checkpoint=Checkpoint(…) instead of cbs=",
             )
+        if is_sharded(learner.model):
+            raise ArgumentError(
+                "the checkpoint of a sharded model is not offered yet", try_="checkpoint=None"
+            )
         number = 1 + sum(run["name"] == self.name for run in learner.runs_done)
         self._path = file_of(learner, f"{self.name}-{number}")
-        self._run = {"name": self.name, "id": secrets.token_hex(8), "after": list(learner.runs_done)}
+        self._run = {
+            "name": self.name,
+            "id": f"{learner.ranks.agree(secrets.randbits(62)):x}",
+            "after": list(learner.runs_done),
+        }
         self._run["facts"] = _facts(learner)
         if not (self.resume and self._resume(learner)):
             # At once: or a run that was killed before its first checkpoint would resume an older one.
@@ -102,8 +114,9 @@ class Checkpoint(Callback):
 
     def _can_write_within(self, learner: Learner) -> bool:
         # Not behind an epoch's last batch: a loader that goes on from there would begin another epoch.
+        # Nor with several processes, whose clocks would not agree on when to write.
         within = learner.batches_done < learner.steps_of_epoch and not learner.stop_reason
-        return within and _place_of(learner.dls.train) is not None
+        return within and learner.ranks.size == 1 and _place_of(learner.dls.train) is not None
 
     def _is_due(self, learner: Learner) -> bool:
         if self.every_batches is not None:
@@ -126,17 +139,23 @@ class Checkpoint(Callback):
             },
             "model": state.model_state(learner.model),
             "trainable": state.trainable(learner.model),
-            "gradients": state.gradients(learner.model),
             "optimizer": state.optimizer_state(learner.model, learner.optimizer),
             "precision": learner.precision.state_dict(),
-            "callbacks": _states(learner.callbacks),
             "loaders": {
                 "train": _place_of(learner.dls.train) if within else None,
                 "epochs_begun": [_epochs_begun(learner.dls.train), _epochs_begun(learner.dls.valid)],
             },
-            "random": random_state(),
+            "processes": _of_all(
+                learner.ranks,
+                {
+                    "random": random_state(),
+                    "callbacks": _states(learner.callbacks),
+                    "gradients": state.gradients(learner.model),
+                },
+            ),
         }
-        write_tree(self._path, tree, kind=KIND)
+        if learner.ranks.is_main:
+            write_tree(self._path, tree, kind=KIND)
         self._written_at = time.monotonic()
         self._write_seconds = self._written_at - begun
 
@@ -144,7 +163,9 @@ class Checkpoint(Callback):
 
     def _resume(self, learner: Learner) -> bool:
         """Put the learner where the file's run was. False, and a word why, when there is nothing to go on from."""
-        if not self._path.exists():
+        if not learner.ranks.agree(
+            self._path.exists()
+        ):  # or one process might see what another has just written
             learner.progress.say(f"There is no checkpoint {self._path}: the run begins.")
             return False
         saved = read_tree(self._path, kind=KIND)
@@ -155,16 +176,14 @@ class Checkpoint(Callback):
             )
             return False
         lines = state.differences(run["facts"], self._run["facts"])
-        here = _states(learner.callbacks)
-        lines += state.differences(
-            {"callbacks": _with_state(saved["callbacks"])}, {"callbacks": _with_state(here)}
-        )
+        here, there = _states(learner.callbacks), saved["processes"][0]["callbacks"]
+        lines += state.differences({"callbacks": _with_state(there)}, {"callbacks": _with_state(here)})
         state.refuse(
             self._path,
             lines,
             try_="resume=False, to begin anew, or the data, model and arguments of that run",
         )
-        for line in state.differences({"callbacks": list(saved["callbacks"])}, {"callbacks": list(here)}):
+        for line in state.differences({"callbacks": list(there)}, {"callbacks": list(here)}):
             learner.progress.say(f"The run was begun with other callbacks; {line}.")
         try:
             self._restore(learner, saved)
@@ -185,11 +204,12 @@ class Checkpoint(Callback):
             state.set_trainable(learner.model, saved["trainable"])
             learner.make_optimizer()
         state.load_optimizer_state(learner.model, learner.optimizer, saved["optimizer"], settings=True)
-        state.set_gradients(learner.model, saved["gradients"])
+        own = saved["processes"][learner.ranks.rank]
+        state.set_gradients(learner.model, own["gradients"])
         learner.precision.load_state_dict(saved["precision"])
         for name, callback in _named(learner.callbacks).items():
-            if name in saved["callbacks"]:
-                callback.load_state_dict(saved["callbacks"][name])
+            if name in own["callbacks"]:
+                callback.load_state_dict(own["callbacks"][name])
         place, loaders = saved["place"], saved["loaders"]
         learner.epoch, learner.batches_done = place["epoch"], place["batches_done"]
         learner.stop_reason, learner.rates = place["stop_reason"], place["rates"]
@@ -201,7 +221,7 @@ class Checkpoint(Callback):
         if loaders["train"] is not None:
             learner.dls.train.load_state_dict(loaders["train"])
         self._written_at = time.monotonic()
-        set_random_state(saved["random"])  # last: nothing draws between here and the next batch
+        set_random_state(own["random"])  # last: nothing draws between here and the next batch
 
 
 #: What `fit` takes: nothing, True, a name of the run, or a `Checkpoint` that says when to write.
@@ -249,6 +269,7 @@ def _facts(learner: Learner) -> dict[str, Any]:
     ]
     return {
         **state.facts(learner),
+        "processes": learner.ranks.size,
         "epochs": learner.epochs,
         "learning rates": str(learner.rates),
         "optimizer": type(learner.optimizer).__name__,
@@ -293,6 +314,15 @@ def _named(callbacks: list[Callback]) -> dict[str, Callback]:
 
 def _states(callbacks: list[Callback]) -> dict[str, Any]:
     return {name: callback.state_dict() for name, callback in _named(callbacks).items()}
+
+
+def _of_all(ranks: Ranks, own: Any) -> list[Any]:
+    """What each process has of its own, in their order."""
+    if ranks.size == 1:
+        return [own]
+    everyone: list[Any] = [None] * ranks.size
+    torch.distributed.all_gather_object(everyone, own)
+    return everyone
 
 
 def _with_state(states: Mapping[str, Any]) -> list[str]:
