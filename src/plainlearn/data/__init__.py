@@ -23,6 +23,7 @@ from plainlearn.data.split import (
     RandomSplitter,
     TrainTestSplitter,
 )
+from plainlearn.data.weighted import WeightedDataLoader
 
 __all__ = [
     "Block",
@@ -49,6 +50,7 @@ __all__ = [
     "RemotePath",
     "TensorRows",
     "TrainTestSplitter",
+    "WeightedDataLoader",
     "collate",
     "get_files",
     "get_image_files",

@@ -1,6 +1,36 @@
 """Callbacks, one idea a file."""
 
+from plainlearn.train.callbacks.activations import ActivationStats
+from plainlearn.train.callbacks.averaging import EMA, SWA
+from plainlearn.train.callbacks.csv_logger import CSVLogger
+from plainlearn.train.callbacks.early_stopping import EarlyStopping, EarlyStoppingCallback
 from plainlearn.train.callbacks.finite import FiniteLoss
+from plainlearn.train.callbacks.mixing import CutMix, MixUp
+from plainlearn.train.callbacks.mlflow import MLflowCallback
+from plainlearn.train.callbacks.plateau import ReduceLROnPlateau
+from plainlearn.train.callbacks.save_model import SaveModel, SaveModelCallback
 from plainlearn.train.callbacks.schedule import Scheduled
+from plainlearn.train.callbacks.tensorboard import TensorBoardCallback
+from plainlearn.train.callbacks.terminate import TerminateOnNaN, TerminateOnNaNCallback
+from plainlearn.train.callbacks.wandb import WandbCallback
 
-__all__ = ["FiniteLoss", "Scheduled"]
+__all__ = [
+    "EMA",
+    "SWA",
+    "ActivationStats",
+    "CSVLogger",
+    "CutMix",
+    "EarlyStopping",
+    "EarlyStoppingCallback",
+    "FiniteLoss",
+    "MLflowCallback",
+    "MixUp",
+    "ReduceLROnPlateau",
+    "SaveModel",
+    "SaveModelCallback",
+    "Scheduled",
+    "TensorBoardCallback",
+    "TerminateOnNaN",
+    "TerminateOnNaNCallback",
+    "WandbCallback",
+]

@@ -18,7 +18,7 @@ class MLflowCallback(Tracker):
     run belongs to the experiment of that name, which is made if it is not there. MLflow's own settings, and a run
     that is active in it, are left as they are.
 
-    >>> learn.fit(1, cbs=MLflowCallback("sqlite:///runs.db", experiment="pets"))  # doctest: +SKIP
+        learn.fit(1, cbs=MLflowCallback("sqlite:///runs.db", experiment="pets"))
     """
 
     library: ClassVar[str] = "mlflow"

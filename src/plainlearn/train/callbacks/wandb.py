@@ -14,7 +14,7 @@ class WandbCallback(Tracker):
     A run that is open already (`wandb.init` was called) is told and left open. Otherwise one is begun with
     `options`, the arguments of `wandb.init`, and finished at the end.
 
-    >>> learn.fit(1, cbs=WandbCallback(project="pets", mode="offline"))  # doctest: +SKIP
+        learn.fit(1, cbs=WandbCallback(project="pets", mode="offline"))
     """
 
     library: ClassVar[str] = "wandb"
