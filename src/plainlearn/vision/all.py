@@ -101,7 +101,7 @@ from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
 from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head
 from plainlearn.vision.image import load_image, verify_images
-from plainlearn.vision.learner import cnn_learner, vision_learner
+from plainlearn.vision.learner import cnn_learner, unet_learner, vision_learner
 from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
 from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
@@ -274,6 +274,7 @@ __all__ = [
     "to_np",
     "top_k_accuracy",
     "torch",
+    "unet_learner",
     "untar_data",
     "using_attr",
     "verify_images",

@@ -61,7 +61,11 @@ class VisionModel(nn.Sequential):
         return self
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (torch calls it input)
-        if self.training and len(x) == 1 and any(norm.training for norm in batch_norms(self)):
+        if (
+            self.training
+            and len(x) == 1
+            and any(isinstance(norm, nn.BatchNorm1d) and norm.training for norm in batch_norms(self))
+        ):
             raise ShapeError(
                 "the training batch has one image, and batch norm compares the images of a batch; expected two or more",
                 try_="another bs=, or drop_last=True if only the last batch is so short",
@@ -170,14 +174,15 @@ def create_vision_model(
     features, pool = _features(body, channels)
     trained = pretrained or weights is not None
     return VisionModel(
-        _scaled(body, expects, channels, given) if normalize and expects is not None else body,
+        scaled(body, expects, channels, given) if normalize and expects is not None else body,
         _head(features, n_out, pool, trained, lin_ftrs, ps, concat_pool, custom_head, y_range),
         expects=expects,
         train_bn=not trained if train_bn is None else train_bn,
     )
 
 
-def _scaled(body: nn.Module, expects: Expects, channels: int, given: Stats | None) -> nn.Module:
+def scaled(body: nn.Module, expects: Expects, channels: int, given: Stats | None) -> nn.Module:
+    """`body` behind an `ExpectedInput`, if it needs one."""
     expected = expects.for_channels(channels)
     if expected == given:
         return body
