@@ -32,6 +32,11 @@ class CSVLogger(Callback):
 
     def fit_scope(self, learner: Learner) -> AbstractContextManager[Any]:
         self._size = None
+        if learner.ranks.is_main:
+            self._check(learner)
+        return nullcontext()
+
+    def _check(self, learner: Learner) -> None:
         file = learner.path / self.fname
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,9 +56,10 @@ class CSVLogger(Callback):
                     f"{file} has the columns {', '.join(there)}, and this run {', '.join(self._columns(learner))}",
                     try_="another fname, or append=False",
                 )
-        return nullcontext()
 
     def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+        if not learner.ranks.is_main:
+            return
         file = learner.path / self.fname
         if self._size is None:
             self._size = file.stat().st_size if self.append else 0

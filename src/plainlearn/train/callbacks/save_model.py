@@ -63,8 +63,10 @@ class SaveModel(Monitored):
             self._save(learner, self.fname)
 
     def _save(self, learner: Learner, name: str) -> None:
-        with learner.as_validated():
-            learner.save(name, with_opt=self.with_opt)
+        if learner.ranks.is_main:
+            with learner.as_validated():
+                learner.save(name, with_opt=self.with_opt)
+        learner.ranks.agree(0)  # nobody goes on, and may be to load it, before it is there
 
     def _refuse_averages_first(self, learner: Learner) -> None:
         before = learner.callbacks[: learner.callbacks.index(self)]

@@ -13,7 +13,7 @@ from plainlearn.train.callbacks.tracker import Tracker
 class TensorBoardCallback(Tracker):
     """Writes steps and epochs to a folder of its own in `log_dir`. Needs `plainlearn[tracking]`.
 
-        learn.fit(1, cbs=TensorBoardCallback("runs"))
+    learn.fit(1, cbs=TensorBoardCallback("runs"))
     """
 
     library: ClassVar[str] = "tensorboard"

@@ -49,6 +49,8 @@ class Tracker(Callback):
                 self.close(finished=finished)
 
     def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+        if not learner.ranks.is_main:
+            return
         if not self._open:
             self._run = self.open(self._run, _facts(learner))
             self._open = True
