@@ -1,6 +1,7 @@
 """Training: the loop, its callbacks, evaluation and recipes. It knows nothing of files or images."""
 
 from plainlearn.train.callback import Callback
+from plainlearn.train.checkpoint import Checkpoint
 from plainlearn.train.evaluate import evaluate
 from plainlearn.train.loop import Learner
 from plainlearn.train.progress import ProgressTable
@@ -10,6 +11,7 @@ from plainlearn.train.step import Result, Step, SupervisedStep
 
 __all__ = [
     "Callback",
+    "Checkpoint",
     "Epoch",
     "Learner",
     "ProgressTable",
