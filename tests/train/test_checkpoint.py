@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -276,6 +279,19 @@ def test_gradients_that_are_being_gathered_are_kept(tmp_path: Path) -> None:
         quietly(learner, Learner.fit, 2, 0.05, checkpoint=EVERY_BATCH)
     resumed = make(tmp_path, seed=99, cbs=EveryThird())
     assert all_of(quietly(resumed, Learner.fit, 2, 0.05, resume=True)) == all_of(reference)
+
+
+def test_a_run_of_two_processes_resumes_in_each(tmp_path: Path) -> None:
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    script = Path(__file__).with_name("checkpoint_script.py")
+    done = subprocess.run(
+        [sys.executable, *command, str(script), str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["equal-0", "equal-1", "models"]
+    assert [file.name for file in (tmp_path / "models").iterdir()] == ["checkpoint-1.safetensors"]
 
 
 # ---- Ctrl-C
