@@ -25,7 +25,7 @@ from plainlearn.metrics.meter import Meter, meter_of
 from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import freezing, lr_find, recipes, saving, setup
+from plainlearn.train import freezing, lr_find, probe, recipes, saving, setup, summary
 from plainlearn.train import precision as numbers
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
@@ -312,7 +312,10 @@ class Learner:
     freeze = freezing.freeze
     freeze_to = freezing.freeze_to
     unfreeze = freezing.unfreeze
+    summary = summary.summary
     fit_sgdr = recipes.fit_sgdr
+    fine_tune = recipes.fine_tune
+    probe = probe.probe
     lr_find = lr_find.lr_find
     to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
 

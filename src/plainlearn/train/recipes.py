@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plainlearn.core.errors import ArgumentError
+from plainlearn.optim.groups import checked_rate
 from plainlearn.optim.schedules import Combined, Cosine, combined_cos, flat_cosine
+from plainlearn.train import probe as probing
 from plainlearn.train.callbacks.schedule import Scheduled
-from plainlearn.train.setup import as_callbacks
+from plainlearn.train.freezing import freeze, unfreeze
+from plainlearn.train.setup import as_callbacks, checked_epochs
 
 if TYPE_CHECKING:
     from plainlearn.train.checkpoint import Checkpointing
@@ -70,6 +73,63 @@ def fit_flat_cos(
     learner.fit(
         n_epoch, lr, wd, cbs=[*as_callbacks(cbs), Scheduled(factor)], checkpoint=checkpoint, resume=resume
     )
+
+
+def fine_tune(
+    learner: Learner,
+    epochs: int,
+    base_lr: float = 2e-3,
+    freeze_epochs: int = 1,
+    lr_mult: float = 100.0,
+    pct_start: float = 0.3,
+    div: float = 5.0,
+    wd: float | None = None,
+    cbs: Any = None,
+    *,
+    features: bool | None = None,
+    checkpoint: Checkpointing = None,
+    resume: bool = False,
+) -> None:
+    """First the head alone, `freeze_epochs` long, then all depths for `epochs`: two tables, the record is the second's.
+
+    The head learns at up to `base_lr`; then the last depth at half of it, the first at that over `lr_mult`, those between
+    by equal factors, in one cycle each. `freeze_epochs=0` leaves the first part out.
+
+    While only the head learns, what reaches it need not be computed again and again. So where the head is one linear
+    layer and the loss one of classes, it is fitted to features computed once, of the training items as validation sees
+    them: one pass through the body in place of `freeze_epochs`, and the best layer there is instead of a few steps
+    towards it (its strength of regularisation chosen by cross-validation, see `learn.probe`). `features=False` trains
+    ordinary epochs, on augmented items; True insists. A callback that has a say in a step (MixUp) makes them ordinary too.
+
+    Raises `ArgumentError` for a model of one depth, and when `features=True` cannot be done.
+    Source: the recipe is the course's; probing before tuning, Kumar et al. 2022, arXiv:2202.10054.
+    """
+    _check_above_0(lr_mult=lr_mult, div=div)
+    rate = checked_rate(base_lr)
+    own = as_callbacks(cbs)
+    freeze(learner)
+    if freeze_epochs:
+        checked_epochs(freeze_epochs)
+        serve = features is not False and not own and probing.features_serve(learner)
+        if features and not serve:
+            raise ArgumentError(
+                "features=True needs a linear head behind a frozen body, a loss of classes, loaders of a DataBlock, "
+                "and no callback that has a say in a step; this learner lacks one of these",
+                try_="features=None, which trains ordinary epochs then",
+            )
+        if serve:
+            probing.fit_head(learner)
+        else:
+            fit_one_cycle(
+                learner, freeze_epochs, slice(rate), pct_start=0.99, wd=wd, cbs=own,
+                checkpoint=checkpoint, resume=resume,
+            )  # fmt: skip
+    unfreeze(learner)
+    rate /= 2
+    fit_one_cycle(
+        learner, epochs, slice(rate / lr_mult, rate), div=div, pct_start=pct_start, wd=wd, cbs=own,
+        checkpoint=checkpoint, resume=resume,
+    )  # fmt: skip
 
 
 def fit_sgdr(

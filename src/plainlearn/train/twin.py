@@ -39,16 +39,17 @@ def twin_of(learner: Learner) -> Generator[Learner]:
         yield twin
 
 
+def has_a_say(callback: Callback) -> bool:
+    """Whether a callback may change what a step does. `FiniteLoss` only looks."""
+    changes = (
+        type(callback).on_batch is not Callback.on_batch
+        or type(callback).on_gradients is not Callback.on_gradients
+    )
+    return changes and not isinstance(callback, FiniteLoss)
+
+
 def _with_a_say(learner: Learner) -> list[Callback]:
-    changes = [
-        callback
-        for callback in learner.callbacks
-        if not isinstance(callback, FiniteLoss)
-        and (
-            type(callback).on_batch is not Callback.on_batch
-            or type(callback).on_gradients is not Callback.on_gradients
-        )
-    ]
+    changes = [callback for callback in learner.callbacks if has_a_say(callback)]
     # What a callback points at, such as the model, is not copied with it.
     shared: dict[int, Any] = {
         id(learner): learner,
