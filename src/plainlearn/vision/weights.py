@@ -41,6 +41,14 @@ class Expects:
     crop: float
     interpolation: str
 
+    def __str__(self) -> str:
+        licence = self.licence or "licence not named"
+        height, width = self.size
+        return (
+            f"weights {self.name} ({licence}) from {self.source}; they expect {height} × {width} pixels, "
+            f"crop {self.crop:g}, {self.interpolation}, mean {self.mean}, std {self.std}"
+        )
+
     def for_channels(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of that many channels: repeated as the first convolution is, one is the average."""
         if channels == 1:

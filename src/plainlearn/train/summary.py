@@ -1,0 +1,107 @@
+"""A model's summary: each layer with the shape of what it gives, its parameters, and whether they learn."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from plainlearn.core.tensors import to_device
+from plainlearn.train import setup
+from plainlearn.train.step import apply_model, described, split_batch
+
+if TYPE_CHECKING:
+    from plainlearn.train.loop import Learner
+
+
+class Layer(NamedTuple):
+    """One layer: its place in the model, its kind, the shape it gave, how many parameters it has, how many learn."""
+
+    name: str
+    kind: str
+    shape: str
+    parameters: int
+    learning: int
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """The layers in the order in which they ran. It prints as a table."""
+
+    title: str
+    layers: tuple[Layer, ...]
+    #: Of the whole model: some parameters belong to no layer of their own, such as a transformer's class token.
+    parameters: int
+    learning: int
+
+    def __str__(self) -> str:
+        rows = [("layer", "kind", "gives", "parameters", "learns")]
+        for layer in self.layers:
+            learns = (
+                {0: "no", layer.parameters: "yes"}.get(layer.learning, "in part") if layer.parameters else ""
+            )
+            rows.append(
+                (
+                    layer.name,
+                    layer.kind,
+                    layer.shape,
+                    f"{layer.parameters:,}" if layer.parameters else "",
+                    learns,
+                )
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        last = f"{self.parameters:,} parameters, of which {self.learning:,} learn"
+        return "\n".join([self.title, *lines, last])
+
+    __repr__ = __str__
+
+
+def summary(learner: Learner) -> ModelSummary:
+    """The layers of the model as a training batch passes through, without training on it.
+
+    A layer that runs several times is listed once. Raises what the model raises.
+    """
+    ran: dict[nn.Module, Any] = {}
+    names: dict[Any, str] = {module: name for name, module in cast("Any", learner.model.named_modules())}
+    loader = learner.dls.train
+    batch = loader.one_batch() if hasattr(loader, "one_batch") else next(iter(loader))
+    given, _ = split_batch(to_device(batch, learner.device), getattr(learner.dls, "n_inp", None))
+    setup.place(learner.model, learner.device)
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        ran.setdefault(module, output.shape if isinstance(output, Tensor) else described(output))
+
+    was_training = {module: module.training for module in learner.model.modules()}
+    with ExitStack() as hooks, torch.no_grad():
+        for module in learner.model.modules():
+            if not any(True for _ in module.children()):
+                hooks.callback(module.register_forward_hook(note).remove)
+        learner.model.eval()
+        try:
+            apply_model(learner.model, given)
+        finally:
+            for module, training in was_training.items():
+                module.training = training
+    layers = tuple(_layer(names[module], module, shape) for module, shape in ran.items())
+    title = f"{type(learner.model).__name__}, given {' and '.join(map(described, given))}"
+    if (expects := getattr(learner.model, "expects", None)) is not None:
+        title += f"\n{expects}"
+    return ModelSummary(title, layers, *_counts(learner.model))
+
+
+def _layer(name: str, module: nn.Module, shape: Any) -> Layer:
+    shown = " × ".join(map(str, shape)) if isinstance(shape, torch.Size) else str(shape)
+    return Layer(name, type(module).__name__, shown, *_counts(module))
+
+
+def _counts(module: nn.Module) -> tuple[int, int]:
+    """How many parameters, and how many of them learn."""
+    parameters = list(module.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

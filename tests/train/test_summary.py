@@ -1,0 +1,43 @@
+"""A summary lists what ran, with shapes and parameters, and leaves the learner as it was."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from plainlearn.data import DataLoaders
+from plainlearn.train import Learner
+from plainlearn.train.summary import summary
+
+
+def learner() -> Learner:
+    batches = [(torch.zeros(4, 2), torch.zeros(4, 1))]
+    model = nn.Sequential(
+        nn.Sequential(nn.Linear(2, 1000), nn.BatchNorm1d(1000)), nn.ReLU(), nn.Linear(1000, 1)
+    )
+    model[0][0].bias.requires_grad_(False)
+    model[2].requires_grad_(False)
+    return Learner(DataLoaders(batches, batches), model, nn.functional.mse_loss, device="cpu")
+
+
+def test_each_layer_is_listed_with_its_shape_and_parameters() -> None:
+    assert str(summary(learner())) == "\n".join([
+        "Sequential, given shape (4, 2) (float32)",
+        "layer  kind         gives     parameters  learns",
+        "0.0    Linear       4 × 1000  3,000       in part",
+        "0.1    BatchNorm1d  4 × 1000  2,000       yes",
+        "1      ReLU         4 × 1000",
+        "2      Linear       4 × 1     1,001       no",
+        "6,001 parameters, of which 4,000 learn",
+    ])  # fmt: skip
+
+
+def test_looking_changes_nothing() -> None:
+    learn = learner()
+    learn.model.train()
+    learn.model[1].eval()
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    summary(learn)
+    assert [part.training for part in learn.model] == [True, False, True]
+    assert all(torch.equal(value, before[name]) for name, value in learn.model.state_dict().items())
+    assert not any(part._forward_hooks for part in learn.model.modules())
