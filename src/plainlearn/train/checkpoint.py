@@ -102,7 +102,7 @@ class Checkpoint(Callback):
         learner.runs_done.append({"name": self.name, "id": self._run["id"]})
 
     def on_step(self, learner: Learner, result: Result) -> None:
-        if self._can_write_within(learner) and (self._interrupts.asked or self._is_due(learner)):
+        if (self._interrupts.asked or self._is_due(learner)) and self._can_write_within(learner):
             self._write(learner, learner.epoch, learner.batches_done)
             self._interrupts.give_way()
 

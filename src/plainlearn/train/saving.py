@@ -136,11 +136,11 @@ def _foreign_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise DataError(f"{path} is damaged: {error}") from error
-    import pickle
-
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever torch meets in a file that is damaged, or is more than weights
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} holds more than weights, or is damaged, and was not read: {reason}",
