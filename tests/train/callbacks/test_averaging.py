@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.data import DataLoader
 from plainlearn.optim import SGD
 from plainlearn.train import Callback, Epoch, Learner, Result
 from plainlearn.train.callbacks.averaging import EMA, SWA
@@ -164,6 +165,10 @@ def test_measuring_draws_nothing_and_keeps_the_modes() -> None:
     states = []
     for update_bn in (True, False):
         learn = normed()
+        batches = DataLoader(
+            [(x, y) for xs, ys in learn.dls.train for x, y in zip(xs, ys, strict=True)], bs=8, shuffle=True
+        )
+        learn.dls = SimpleNamespace(train=batches, valid=None)
         torch.manual_seed(5)
         learn.fit(2, cbs=SWA(0.5, update_bn=update_bn))
         states.append((torch.get_rng_state(), [part.training for part in learn.model.modules()]))
