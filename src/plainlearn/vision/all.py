@@ -1,4 +1,5 @@
-"""The course's face: `from plainlearn.vision.all import *` gives the names that its notebooks use, and no more.
+"""The course's face: `from plainlearn.train.lr_find import minimum, slide, steep, valley
+from plainlearn.vision.all import *` gives the names that its notebooks use, and no more.
 
 These are the library's own objects and, where the course uses them without an import of its
 own, those of torch, numpy, pandas, matplotlib and Python.
@@ -83,6 +84,8 @@ from plainlearn.train.callbacks import (
     CutMix,
     EarlyStopping,
     EarlyStoppingCallback,
+    GradientAccumulation,
+    GradientClip,
     MixUp,
     MLflowCallback,
     ReduceLROnPlateau,
@@ -161,6 +164,8 @@ __all__ = [
     "FocalLossFlat",
     "FuncLabeller",
     "FuncSplitter",
+    "GradientAccumulation",
+    "GradientClip",
     "GrandparentSplitter",
     "GroupSplitter",
     "Hue",
@@ -241,6 +246,7 @@ __all__ = [
     "mae",
     "math",
     "matplotlib",
+    "minimum",
     "mse",
     "nn",
     "noop",
@@ -266,6 +272,8 @@ __all__ = [
     "show_image",
     "show_images",
     "sleep",
+    "slide",
+    "steep",
     "string",
     "subplots",
     "tensor",
@@ -277,6 +285,7 @@ __all__ = [
     "unet_learner",
     "untar_data",
     "using_attr",
+    "valley",
     "verify_images",
     "vision_learner",
     "write_shards",

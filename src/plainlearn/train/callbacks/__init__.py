@@ -5,6 +5,7 @@ from plainlearn.train.callbacks.averaging import EMA, SWA
 from plainlearn.train.callbacks.csv_logger import CSVLogger
 from plainlearn.train.callbacks.early_stopping import EarlyStopping, EarlyStoppingCallback
 from plainlearn.train.callbacks.finite import FiniteLoss
+from plainlearn.train.callbacks.gradients import GradientAccumulation, GradientClip
 from plainlearn.train.callbacks.mixing import CutMix, MixUp
 from plainlearn.train.callbacks.mlflow import MLflowCallback
 from plainlearn.train.callbacks.plateau import ReduceLROnPlateau
@@ -23,6 +24,8 @@ __all__ = [
     "EarlyStopping",
     "EarlyStoppingCallback",
     "FiniteLoss",
+    "GradientAccumulation",
+    "GradientClip",
     "MLflowCallback",
     "MixUp",
     "ReduceLROnPlateau",
