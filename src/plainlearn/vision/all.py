@@ -1,5 +1,4 @@
-"""The course's face: `from plainlearn.train.lr_find import minimum, slide, steep, valley
-from plainlearn.vision.all import *` gives the names that its notebooks use, and no more.
+"""The course's face: `from plainlearn.vision.all import *` gives the names that its notebooks use, and no more.
 
 These are the library's own objects and, where the course uses them without an import of its
 own, those of torch, numpy, pandas, matplotlib and Python.
@@ -96,6 +95,7 @@ from plainlearn.train.callbacks import (
     TerminateOnNaNCallback,
     WandbCallback,
 )
+from plainlearn.train.lr_find import minimum, slide, steep, valley
 from plainlearn.vision import pilimage as Image
 from plainlearn.vision.archs import resnet18, resnet34, resnet50, resnet101, resnet152
 from plainlearn.vision.audit import audit_folder
