@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -28,9 +28,19 @@ from plainlearn.core.tensors import to_device
 from plainlearn.data import loader_input as check
 from plainlearn.data.collate import collate
 from plainlearn.data.columns import ColumnFinder, Columns, cut
+from plainlearn.data.place import ALL, Position, Share
 from plainlearn.data.processes import WorkerProcesses
 from plainlearn.data.read_ahead import read_ahead
-from plainlearn.data.reading import Collate, DrawsItems, Job, OrdersItems, Reader, Stopped, generator
+from plainlearn.data.reading import (
+    Collate,
+    DrawsItems,
+    Job,
+    OrdersItems,
+    Reader,
+    Stopped,
+    generator,
+    read_stream,
+)
 
 __all__ = ["BatchTransform", "DataLoader", "DrawsItems"]
 
@@ -90,8 +100,8 @@ class DataLoader:
         self.device = None if device is None else torch.device(device)
         #: How many iterations have been begun; `one_batch` is none.
         self.epochs_begun = 0
-        self._position: _Position | None = None
-        self._to_resume: _Position | None = None
+        self._position: Position | None = None
+        self._to_resume: Position | None = None
         self._find_columns = ColumnFinder()
         self._workers: WorkerProcesses | None = None
         self._check_dataset()
@@ -126,7 +136,7 @@ class DataLoader:
         return len(what) // self.bs if self.drop_last else -(-len(what) // self.bs)
 
     def __iter__(self) -> Iterator[Any]:
-        return self._iterate(_ALL)
+        return self._iterate(ALL)
 
     def shared(
         self, rank: int, size: int, *, whole_rounds: bool, agree: Callable[[int], int]
@@ -136,9 +146,9 @@ class DataLoader:
         `agree` makes the epoch's seed the same for all. With `whole_rounds` a last round of fewer than `size`
         batches is left out. The loader's position counts the batches of all processes.
         """
-        return self._iterate(_Share(rank, size, whole_rounds, agree))
+        return self._iterate(Share(rank, size, whole_rounds, agree))
 
-    def _iterate(self, share: _Share) -> Generator[Any]:
+    def _iterate(self, share: Share) -> Generator[Any]:
         resumed, self._to_resume = self._to_resume, None
         if resumed is not None:
             before = resumed.batches
@@ -146,7 +156,7 @@ class DataLoader:
             if resumed.batches > before:
                 return
             # It had been left behind the last batch, so what remained was the next epoch.
-        start = _Position(share.agree(self._draw_epoch_seed()))
+        start = Position(share.agree(self._draw_epoch_seed()))
         self.epochs_begun += 1
         yield from self._epoch(start, share)
 
@@ -155,12 +165,12 @@ class DataLoader:
         if self._to_resume is not None:
             for batch in self._first(self._to_resume):
                 return batch
-        for batch in self._first(_Position(self._draw_epoch_seed())):
+        for batch in self._first(Position(self._draw_epoch_seed())):
             return batch
         raise self._no_batch()
 
-    def _first(self, start: _Position) -> list[Any]:
-        with closing(self._batches(start, 0, _ALL)) as batches:
+    def _first(self, start: Position) -> list[Any]:
+        with closing(self._batches(start, 0, ALL)) as batches:
             return list(itertools.islice(batches, 1))
 
     def get_idxs(self) -> Iterable[int]:
@@ -189,7 +199,7 @@ class DataLoader:
         """
         epochs_begun, epoch_seed, batches = check.loader_state(state, self._identity())
         self.epochs_begun = epochs_begun
-        self._to_resume = None if epoch_seed is None else _Position(epoch_seed, batches)
+        self._to_resume = None if epoch_seed is None else Position(epoch_seed, batches)
         self._position = None
 
     @contextmanager
@@ -216,7 +226,7 @@ class DataLoader:
 
     # ---- an epoch
 
-    def _epoch(self, position: _Position, share: _Share) -> Generator[Any]:
+    def _epoch(self, position: Position, share: Share) -> Generator[Any]:
         outer = self._position
         self._position = position
         position.open = True
@@ -247,7 +257,7 @@ class DataLoader:
 
     # ---- its batches
 
-    def _batches(self, start: _Position, num_workers: int, share: _Share) -> Generator[Any]:
+    def _batches(self, start: Position, num_workers: int, share: Share) -> Generator[Any]:
         """The batches of this share from `start` on, ready for the model."""
         # On the CPU a batch is finished where it is made, so that this overlaps with training; a GPU gets its
         # work from one thread, the caller's.
@@ -265,11 +275,11 @@ class DataLoader:
         numbers = itertools.count(start.batches + share.rank, share.size)
         return self._finish_each(made, numbers, seed) if elsewhere else made
 
-    def _work(self, start: _Position, num_workers: int, *, overlaps: bool) -> tuple[Iterator[Job], Make, int]:
+    def _work(self, start: Position, num_workers: int, *, overlaps: bool) -> tuple[Iterator[Job], Make, int]:
         """The jobs from `start` on, who makes batches of them, and how many threads that is worth."""
         reader = Reader(self.dataset, self.collate_fn)
         if not check.is_indexable(self.dataset):
-            return self._jobs(_read(self.dataset), start), reader.put_together, 0
+            return self._jobs(read_stream(self.dataset), start), reader.put_together, 0
         if self._order_is_replaced():
             # Whoever did it says which and in what order; if by chance, a resumed epoch needs the same again.
             with preserve_random_state():
@@ -299,7 +309,7 @@ class DataLoader:
                 return order
         return torch.randperm(items, generator=source, device="cpu")
 
-    def _jobs(self, things: Iterable[Any], start: _Position) -> Iterator[Job]:
+    def _jobs(self, things: Iterable[Any], start: Position) -> Iterator[Job]:
         """Jobs of `bs` things each: indices, or, of a stream, the items themselves."""
         first, seed = start.batches, start.epoch_seed
         rest = itertools.islice(things, first * self.bs, None)
@@ -312,7 +322,7 @@ class DataLoader:
                 return
             del rows  # or the items of a stream would live on
 
-    def _row_jobs(self, order: range | Tensor, columns: Columns, start: _Position) -> Iterator[Job]:
+    def _row_jobs(self, order: range | Tensor, columns: Columns, start: Position) -> Iterator[Job]:
         """Jobs of `bs` rows each, to be cut out of `columns`."""
         items, bs, seed = len(order), self.bs, start.epoch_seed
         if isinstance(order, Tensor):
@@ -369,59 +379,13 @@ class DataLoader:
         )
 
 
-@dataclass(slots=True)
-class _Position:
-    """A place in an epoch: the seed of what is random in it, how many batches were handed out."""
-
-    epoch_seed: int
-    batches: int = 0
-    open: bool = False
-    ended: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """Of every `size` batches, number `rank`."""
-
-    rank: int
-    size: int
-    whole_rounds: bool
-    agree: Callable[[int], int]
-
-    def of(self, jobs: Iterator[Job]) -> Iterator[Job]:
-        """This share's jobs. A stream's items are read past all the same."""
-        if self.size == 1:
-            return jobs
-        return self._of_rounds(jobs)
-
-    def _of_rounds(self, jobs: Iterator[Job]) -> Iterator[Job]:
-        while round_ := list(itertools.islice(jobs, self.size)):
-            if self.rank < len(round_) and not (self.whole_rounds and len(round_) < self.size):
-                yield round_[self.rank]
-
-
-_ALL = _Share(0, 1, False, int)
-
-
 def _one_by_one(jobs: Iterator[Job], do: Make) -> Generator[Any]:
     for job in jobs:
         with _without_autocast("cpu"):
-            batch = do(job, _never)
+            batch = do(job, lambda: False)
         del job
         yield batch
         del batch
-
-
-def _read(stream: Iterable[Any]) -> Iterator[Any]:
-    """The items of a stream; its errors get a note of where it was."""
-    number = 0
-    try:
-        for item in stream:
-            yield item
-            number += 1
-    except Exception as error:
-        error.add_note(f"while reading item {number} of {type(stream).__name__}")
-        raise
 
 
 def _without_autocast(device: str) -> AbstractContextManager[Any]:
@@ -432,7 +396,3 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
 
 
 _NOTHING = nullcontext()
-
-
-def _never() -> bool:
-    return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -100,3 +100,15 @@ class Reader:
                 error.add_note(f"while reading item {index} of {type(self.dataset).__name__}")
                 raise
         return items
+
+
+def read_stream(stream: Iterable[Any]) -> Iterator[Any]:
+    """The items of a stream; its errors get a note of where it was."""
+    number = 0
+    try:
+        for item in stream:
+            yield item
+            number += 1
+    except Exception as error:
+        error.add_note(f"while reading item {number} of {type(stream).__name__}")
+        raise
