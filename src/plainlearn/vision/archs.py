@@ -142,8 +142,10 @@ def _created(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _classes_of(state: State, config: Any) -> dict[str, Any]:
-    """How many classes the classifier in a file has, in timm's words: with another number it would be left out,
-    and in silence whatever else is missing."""
+    """How many classes the classifier in a file has, in timm's words.
+
+    With another number timm would leave the classifier out, and in silence whatever else is missing.
+    """
     classifier = (
         config.classifier if isinstance(config.classifier, str) else (*(config.classifier or ()), "")[0]
     )

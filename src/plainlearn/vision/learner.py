@@ -58,8 +58,9 @@ def vision_learner(
     With `pretrained` its weights come from where its makers keep them or from an installed package; `weights`
     names a file instead. Then the body starts frozen (`learn.unfreeze()` lets it learn), and the model brings
     pictures to what the weights expect, `learn.model.expects`, whether or not `dls` have a `Normalize`;
-    `normalize=False` leaves them as they come. `splitter=layer_by_layer` gives every block a rate of its own. For
-    head and `train_bn` see `create_vision_model`. The loss, when none is given, is the one that the target implies.
+    `normalize=False` leaves them as they come. Loaders that replace `learn.dls` later must be normalised alike.
+    `splitter=layer_by_layer` gives every block a rate of its own. For head and `train_bn` see
+    `create_vision_model`. The loss, when none is given, is the one that the target implies.
 
     Raises `ArgumentError` for an architecture that nobody knows and for data that do not say how many outputs are
     needed, `DownloadError` when weights cannot be had: random ones are never used instead.

@@ -163,10 +163,10 @@ def create_vision_model(
     """Body and head as one `nn.Sequential` of two parts. `arch` is a name of timm's, a constructor, or a model.
 
     With weights, the model takes pictures of 0..1 and itself brings them to what the weights expect, unless
-    `normalize=False`; `given` is what the loaders have normalised by already. `train_bn` None means: only without weights.
-    The head is `linear_head` with weights, which learns more from few pictures, and the course's `create_head`
-    without, or with any of `lin_ftrs`, `ps` and `concat_pool`;
-    `custom_head` is one of your own, or a function of the number of features and outputs that makes it.
+    `normalize=False`; `given` is what the loaders have normalised by already. `train_bn` None means: only
+    without weights. The head is `linear_head` with weights, which learns more from few pictures, else the
+    course's `create_head`, also with any of `lin_ftrs`, `ps` and `concat_pool`; `custom_head` is one of your own,
+    or a function of the numbers of features and outputs that makes it.
     A model that is given is not copied: the body is its own. Raises as `archs.build` and `create_body` do.
     """
     network, expects = build(arch, pretrained=pretrained, weights=weights, channels=channels)
