@@ -18,6 +18,7 @@ from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.metrics import accuracy
 from plainlearn.optim import SGD
 from plainlearn.train import Callback, Learner, launch, shard
+from plainlearn.train.checkpoint import Checkpoint
 
 
 def spread(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -32,7 +33,8 @@ class DiesAt(Callback):
         self.rank, self.batch = rank, batch
 
     def on_step(self, learner, result) -> None:
-        if learner.ranks.rank == self.rank and learner.batches_done == self.batch:
+        steps = learner.epoch * learner.steps_of_epoch + learner.batches_done
+        if learner.ranks.rank == self.rank and steps == self.batch:
             raise RuntimeError(f"process {self.rank} has had enough")
 
 
@@ -45,6 +47,8 @@ def main(mode: str, out: Path, bs: int) -> None:
     train = DataLoader(TensorRows(x[:160], y[:160]), bs=bs, shuffle=True, seed=7)
     valid = DataLoader(TensorRows(x[160:], y[160:]), bs=8)  # 43 items: a last round that is not full
     model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    if mode.startswith("checkpoint"):
+        model = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.2), nn.Linear(16, 3))
     if mode == "plain":
         model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3))
         torch.manual_seed(3)
@@ -53,8 +57,17 @@ def main(mode: str, out: Path, bs: int) -> None:
     learn = Learner(DataLoaders(train, valid), model, CrossEntropyLossFlat(), SGD, metrics=[accuracy, spread])
     if mode == "shard":
         shard(model, learn.device)
-    cbs = DiesAt(1, 3) if mode == "dies" else None
-    learn.fit(3, lr=0.1, cbs=cbs)
+    learn.path = out
+    if mode == "dies":
+        learn.fit(3, lr=0.1, cbs=DiesAt(1, 3))
+    elif mode == "checkpoint-dies":
+        learn.fit(3, lr=0.1, checkpoint=Checkpoint(every_batches=3), cbs=DiesAt(1, 8))
+    elif mode == "checkpoint-goes-on":
+        learn.fit(3, lr=0.1, checkpoint=Checkpoint(every_batches=3), resume=True)
+    else:
+        learn.fit(3, lr=0.1)
+    learn.save("last")
+    learn.load("last")
     again = list(learn.validate())
     weights = {
         name: (value.full_tensor() if hasattr(value, "full_tensor") else value).tolist()

@@ -37,6 +37,7 @@ def told(mode: str, out: Path, processes: int, bs: int) -> list[dict[str, Any]]:
     done = run(mode, out, processes, bs)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("train_loss") == 1, "the table is printed once"
+    assert len(list(out.glob("models/last*"))) == 1, "one file is saved"
     return [json.loads((out / f"{rank}-of-{processes}.json").read_text()) for rank in range(processes)]
 
 
@@ -69,6 +70,17 @@ def test_a_process_that_dies_ends_the_run_with_its_own_error(tmp_path: Path) -> 
     done = run("dies", tmp_path, 2, 8)
     assert done.returncode != 0 and "process 1 has had enough" in done.stderr
     assert time.monotonic() - began < 60 and not list(tmp_path.iterdir())
+
+
+def test_a_run_that_lost_a_process_resumes_to_the_very_same_weights(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    for folder in folders:
+        folder.mkdir()
+    whole, _ = told("checkpoint-whole", folders[0], 2, 8)
+    assert run("checkpoint-dies", folders[1], 2, 8).returncode != 0
+    resumed, other = told("checkpoint-goes-on", folders[1], 2, 8)
+    assert resumed["weights"] == other["weights"] == whole["weights"]
+    assert resumed["values"] == other["values"] == whole["values"]
 
 
 def test_a_notebook_launches_processes_and_hears_what_one_of_them_died_of(tmp_path: Path) -> None:

@@ -310,7 +310,9 @@ def _items_of(given: Any, block: Block) -> L[Any]:
     if hasattr(given, "iloc"):
         row = rows_of(given)
         return L([row(index) for index in range(len(given))])
-    one = isinstance(cast("object", given), Mapping) or (block.geometry == "image" and 0 < getattr(given, "ndim", 0) < 4)
+    one = isinstance(cast("object", given), Mapping) or (
+        block.geometry == "image" and 0 < getattr(given, "ndim", 0) < 4
+    )
     many = [given] if one else given
     return L[Any](many)
 

@@ -29,7 +29,7 @@ from plainlearn.train import state
 from plainlearn.train.callback import Callback
 from plainlearn.train.callbacks.schedule import Scheduled
 from plainlearn.train.interrupts import Interrupts, deferred_interrupts
-from plainlearn.train.ranks import Ranks, is_sharded
+from plainlearn.train.ranks import Ranks
 from plainlearn.train.saving import file_of
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Checkpoint(Callback):
 
     Give it to `fit` as `checkpoint=`: True means `Checkpoint()`, a name `Checkpoint(name)`. `every_batches` writes after
     each so many batches too, whatever it costs; writes by the clock cost at most a twentieth of the time.
-    Within an epoch needs a training loader that has a length and `state_dict` (ours has); with another, and with several
-    processes, it writes at epochs' ends. Of several processes the first writes the one file, for all.
+    Within an epoch needs a training loader that has a length and `state_dict` (ours has); with another, it writes at
+    epochs' ends. Of several processes the first writes the one file, for all, and by the clock none does.
 
     Ctrl-C in the middle of a batch waits for its end and writes the state; a second one does not wait.
     Raises `DataError` when the file to resume from is damaged or of another run, and says in what it differs.
@@ -82,10 +82,6 @@ class Checkpoint(Callback):
                 "a Checkpoint must come behind all other callbacks, or it would not see what they do",
                 try_="checkpoint=Checkpoint(…) instead of cbs=",
             )
-        if is_sharded(learner.model):
-            raise ArgumentError(
-                "the checkpoint of a sharded model is not offered yet", try_="checkpoint=None"
-            )
         number = 1 + sum(run["name"] == self.name for run in learner.runs_done)
         self._path = file_of(learner, f"{self.name}-{number}")
         self._run = {
@@ -97,7 +93,7 @@ class Checkpoint(Callback):
         if not (self.resume and self._resume(learner)):
             # At once: or a run that was killed before its first checkpoint would resume an older one.
             self._write(learner, learner.epoch, 0)
-        with deferred_interrupts(lambda: self._can_write_within(learner)) as self._interrupts:
+        with deferred_interrupts(lambda: self._can_defer(learner)) as self._interrupts:
             yield
         learner.runs_done.append({"name": self.name, "id": self._run["id"]})
 
@@ -114,15 +110,19 @@ class Checkpoint(Callback):
 
     def _can_write_within(self, learner: Learner) -> bool:
         # Not behind an epoch's last batch: a loader that goes on from there would begin another epoch.
-        # Nor with several processes, whose clocks would not agree on when to write.
         within = learner.batches_done < learner.steps_of_epoch and not learner.stop_reason
-        return within and learner.ranks.size == 1 and _place_of(learner.dls.train) is not None
+        return within and _place_of(learner.dls.train) is not None
+
+    def _can_defer(self, learner: Learner) -> bool:
+        return learner.ranks.size == 1 and self._can_write_within(learner)
 
     def _is_due(self, learner: Learner) -> bool:
         if self.every_batches is not None:
             steps = learner.epoch * learner.steps_of_epoch + learner.batches_done
             if steps % self.every_batches == 0:
                 return True
+        if learner.ranks.size > 1:
+            return False  # their clocks do not agree on when to write
         wait = max(self.every_seconds, _TRAINING_PER_WRITE * self._write_seconds)
         return time.monotonic() - self._written_at >= wait
 

@@ -134,7 +134,7 @@ class Learner:
                 while self.epoch < self.epochs and not self.stop_reason:
                     started = time.perf_counter()
                     self._train_epoch()
-                    train_loss = self.ranks.mean(self.recorder.smooth_loss())
+                    train_loss = self.recorder.smooth_loss()
                     with self.as_validated():
                         valid_loss, *metrics = self._evaluate(self.dls.valid, self.ranks)
                     seconds = time.perf_counter() - started
@@ -143,7 +143,7 @@ class Learner:
                         callback.on_epoch(self, row)
                     self.epoch, self.batches_done = self.epoch + 1, 0
         finally:
-            self.callbacks = own
+            self.callbacks, self._together = own, self.model
 
     def _train_epoch(self) -> None:
         on_batch = overriding(self.callbacks, "on_batch")

@@ -36,6 +36,7 @@ class ProgressTable(Callback):
     def __init__(self) -> None:
         self._style: Style = "auto"
         self._display: _Display | None = None
+        self._other = False  # another process of the same run prints
 
     @contextmanager
     def style(self, style: Style) -> Generator[None]:
@@ -48,13 +49,14 @@ class ProgressTable(Callback):
 
     def say(self, line: str) -> None:
         """A line for whoever watches the run."""
-        if self._style != "silent":
+        if self._style != "silent" and not self._other:
             print(line, flush=True)
 
     @contextmanager
     def fit_scope(self, learner: Learner) -> Generator[None]:
         chosen = _where() if self._style == "auto" else self._style
-        if chosen == "silent" or not learner.ranks.is_main:
+        self._other = not learner.ranks.is_main
+        if chosen == "silent" or self._other:
             yield
             return
         names = ["epoch", "train_loss", "valid_loss", *(meter.name for meter in learner.meters), "time"]

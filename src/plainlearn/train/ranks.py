@@ -103,17 +103,17 @@ class Ranks:
         """What process 0 says."""
         if self.size == 1:
             return number
-        said = torch.tensor([number], dtype=torch.int64, device=_where())
+        said = torch.tensor([int(number)], dtype=torch.int64, device=_where())
         torch.distributed.broadcast(said, 0)
         return int(said.item())
 
-    def mean(self, value: float) -> float:
-        """The mean over the processes."""
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the processes, of each value."""
         if self.size == 1:
-            return value
-        total = torch.tensor([value], dtype=torch.float64, device=_where())
+            return values
+        total = values.to(_where(), torch.float64)
         torch.distributed.all_reduce(total)
-        return float(total.item()) / self.size
+        return total / self.size
 
     def in_order(self, values: Sequence[Any]) -> list[float]:
         """The numbers of all batches, in their order, from those of the batches that this process had."""
@@ -187,6 +187,20 @@ def shard(model: nn.Module, device: torch.device) -> nn.Module:
 def is_sharded(model: nn.Module) -> bool:
     """Whether `shard` has divided this model."""
     return any(hasattr(value, "full_tensor") for value in model.parameters())
+
+
+def whole(value: Any) -> Any:
+    """A tensor that is divided over the processes, put together; all of them must ask. Others as they are."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
+def divided_like(value: Any, here: Any) -> Any:
+    """A whole tensor, divided as `here` is, if it is."""
+    if not hasattr(here, "full_tensor") or hasattr(value, "full_tensor") or not isinstance(value, Tensor):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(here.device), here.device_mesh, here.placements)
 
 
 # ---- how a run of several processes begins

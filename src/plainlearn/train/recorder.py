@@ -15,6 +15,7 @@ from torch import Tensor
 from plainlearn.core.errors import DataError
 from plainlearn.optim.optimizers import momentum_of
 from plainlearn.train.callback import Callback
+from plainlearn.train.ranks import ALONE
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
@@ -88,12 +89,17 @@ class Recorder(Callback):
         self._smoothed = Smoothed()
         self._waiting: list[Tensor] = []  # losses that are still on the device: the latest, one by one
         self._stacked: list[Tensor] = []  # and those before them
+        self._ranks = ALONE
 
     @contextmanager
     def fit_scope(self, learner: Learner) -> Generator[None]:
         self._clear(meter.name for meter in learner.meters)
+        self._ranks = learner.ranks
         try:
             yield
+        except BaseException:
+            self._ranks = ALONE  # the other processes may not be where this one is
+            raise
         finally:
             self.smooth_loss()  # an interrupted epoch keeps its losses too, and no tensor stays behind
 
@@ -114,12 +120,13 @@ class Recorder(Callback):
     def smooth_loss(self) -> float:
         """The smoothed train loss up to now; nan before the first step.
 
-        It fetches the losses from the device, so it waits for it.
+        It fetches the losses from the device, so it waits for it. Of several processes each loss is the mean,
+        and within a run all must ask.
         """
         if self._waiting:
             self._stacked.append(torch.stack(self._waiting))
         for stack in self._stacked:
-            for loss in cast("list[float]", stack.tolist()):
+            for loss in cast("list[float]", self._ranks.mean(stack).tolist()):
                 self.losses.append(loss)
                 self._smoothed.add(loss)
         self._waiting, self._stacked = [], []

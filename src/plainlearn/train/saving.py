@@ -48,7 +48,8 @@ def save(learner: Learner, file: str | PurePath, with_opt: bool = True) -> Path:
     """Write weights, classes and, with `with_opt`, what the optimizer remembers, to `path/model_dir/file.safetensors`.
 
     `file` may hold folders (`"runs/stage-1"`); they are made. Returns the path. The file is replaced at once or
-    not at all, and holds no code. Raises `StorageError` when it cannot be written.
+    not at all, and holds no code. Of several processes all must call it, and the first writes.
+    Raises `StorageError` when it cannot be written.
     """
     path = file_of(learner, file)
     tree = {
@@ -66,7 +67,9 @@ def save(learner: Learner, file: str | PurePath, with_opt: bool = True) -> Path:
             "kind": type(learner.optimizer).__name__,
             **state.optimizer_state(learner.model, learner.optimizer),
         }
-    write_tree(path, tree, kind=KIND)
+    if learner.ranks.is_main:
+        write_tree(path, tree, kind=KIND)
+    learner.ranks.wait()
     return path
 
 

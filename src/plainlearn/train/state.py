@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import DataError
+from plainlearn.train.ranks import divided_like, whole
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
@@ -34,7 +35,7 @@ def bare(model: nn.Module) -> nn.Module:
 def model_state(model: nn.Module) -> dict[str, Any]:
     """Parameters and buffers by name; the buffers too that a model calls not persistent, for they may change."""
     model = bare(model)
-    state = dict(model.state_dict())
+    state = {name: whole(value) for name, value in model.state_dict().items()}
     kept_aside = {name: value for name, value in model.named_buffers() if name not in state}
     return {"weights": state, "aside": kept_aside}
 
@@ -44,13 +45,14 @@ def load_model_state(model: nn.Module, state: Mapping[str, Any], *, strict: bool
     model = bare(model)
     weights: dict[str, Any] = dict(state["weights"])
     left_out: list[str] = []
+    here = model.state_dict()
     if not strict:
-        here = model.state_dict()
         left_out = sorted(weights.keys() ^ here.keys())
         left_out += [
             name for name in weights.keys() & here.keys() if _form(weights[name]) != _form(here[name])
         ]
         weights = {name: value for name, value in weights.items() if name not in left_out}
+    weights = {name: divided_like(value, here.get(name)) for name, value in weights.items()}
     model.load_state_dict(weights, strict=strict)
     with torch.no_grad():
         for name, buffer in model.named_buffers():
@@ -73,13 +75,17 @@ def set_trainable(model: nn.Module, names: Iterable[str]) -> None:
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     """The gradients that are being gathered over several batches; none after a usual step."""
-    return {n: p.grad for n, p in bare(model).named_parameters() if p.grad is not None}
+    return {n: whole(p.grad) for n, p in bare(model).named_parameters() if p.grad is not None}
 
 
 def set_gradients(model: nn.Module, gathered: Mapping[str, Tensor]) -> None:
     for name, parameter in bare(model).named_parameters():
         kept = gathered.get(name)
-        parameter.grad = None if kept is None else torch.empty_like(parameter).copy_(kept).detach()
+        parameter.grad = (
+            None
+            if kept is None
+            else torch.empty_like(parameter).copy_(divided_like(kept, parameter)).detach()
+        )
 
 
 # ---- the optimizer
@@ -91,7 +97,11 @@ def optimizer_state(model: nn.Module, optimizer: Any) -> dict[str, Any]:
         ask = getattr(optimizer, "state_dict", None)
         return {"own": ask() if callable(ask) else None}
     state = optimizer.state_dict()
-    return {"names": _names(model, optimizer), "state": state["state"], "groups": state["param_groups"]}
+    return {
+        "names": _names(model, optimizer),
+        "state": _whole_state(state["state"]),
+        "groups": state["param_groups"],
+    }
 
 
 def load_optimizer_state(
@@ -132,7 +142,11 @@ def _as_kept(parameter: Tensor, kept: Mapping[str, Any], now: dict[str, Any]) ->
         there = now.get(key)
         if isinstance(value, Tensor) and isinstance(there, Tensor) and value.shape == parameter.shape:
             like = torch.empty_like(parameter, dtype=value.dtype, device=there.device, requires_grad=False)
-            now[key] = like.copy_(value)
+            now[key] = like.copy_(divided_like(value, parameter))
+
+
+def _whole_state(kept: Mapping[Any, Mapping[str, Any]]) -> dict[Any, dict[str, Any]]:
+    return {number: {key: whole(value) for key, value in each.items()} for number, each in kept.items()}
 
 
 def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
