@@ -16,7 +16,7 @@ from plainlearn.data import DataLoader, DataLoaders
 from plainlearn.data.columns import TensorRows
 from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.metrics import accuracy
-from plainlearn.optim import SGD
+from plainlearn.optim import Adam
 from plainlearn.train import Callback, Learner, launch, shard
 from plainlearn.train.checkpoint import Checkpoint
 
@@ -54,15 +54,17 @@ def main(mode: str, out: Path, bs: int) -> None:
         torch.manual_seed(3)
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.3)
-    learn = Learner(DataLoaders(train, valid), model, CrossEntropyLossFlat(), SGD, metrics=[accuracy, spread])
-    if mode == "shard":
+    learn = Learner(
+        DataLoaders(train, valid), model, CrossEntropyLossFlat(), Adam, metrics=[accuracy, spread]
+    )
+    if "shard" in mode:
         shard(model, learn.device)
     learn.path = out
     if mode == "dies":
         learn.fit(3, lr=0.1, cbs=DiesAt(1, 3))
-    elif mode == "checkpoint-dies":
+    elif mode.startswith("checkpoint-dies"):
         learn.fit(3, lr=0.1, checkpoint=Checkpoint(every_batches=3), cbs=DiesAt(1, 8))
-    elif mode == "checkpoint-goes-on":
+    elif mode.startswith("checkpoint-goes-on"):
         learn.fit(3, lr=0.1, checkpoint=Checkpoint(every_batches=3), resume=True)
     else:
         learn.fit(3, lr=0.1)

@@ -48,7 +48,9 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch(tmp_path: Path
     assert first["values"] == second["values"], "every process knows the numbers of the whole"
     for name, weight in alone["weights"].items():
         torch.testing.assert_close(torch.tensor(first["weights"][name]), torch.tensor(weight))
-    torch.testing.assert_close(torch.tensor(first["values"]), torch.tensor(alone["values"]))
+    torch.testing.assert_close(
+        torch.tensor(first["values"]), torch.tensor(alone["values"]), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_each_validation_item_is_counted_once_and_batch_norm_agrees(tmp_path: Path) -> None:
@@ -62,7 +64,9 @@ def test_a_sharded_model_is_divided_and_learns_the_same(tmp_path: Path) -> None:
     first, second = told("shard", tmp_path, 2, 16)
     assert first["local"] + second["local"] == whole["local"] and first["local"] < whole["local"]
     assert first["values"] == second["values"]
-    torch.testing.assert_close(torch.tensor(first["values"]), torch.tensor(whole["values"]))
+    torch.testing.assert_close(
+        torch.tensor(first["values"]), torch.tensor(whole["values"]), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_a_process_that_dies_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
@@ -72,13 +76,14 @@ def test_a_process_that_dies_ends_the_run_with_its_own_error(tmp_path: Path) -> 
     assert time.monotonic() - began < 60 and not list(tmp_path.iterdir())
 
 
-def test_a_run_that_lost_a_process_resumes_to_the_very_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["", "-shard"])
+def test_a_run_that_lost_a_process_resumes_to_the_very_same_weights(model: str, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("whole", "killed")]
     for folder in folders:
         folder.mkdir()
-    whole, _ = told("checkpoint-whole", folders[0], 2, 8)
-    assert run("checkpoint-dies", folders[1], 2, 8).returncode != 0
-    resumed, other = told("checkpoint-goes-on", folders[1], 2, 8)
+    whole, _ = told("checkpoint-whole" + model, folders[0], 2, 8)
+    assert run("checkpoint-dies" + model, folders[1], 2, 8).returncode != 0
+    resumed, other = told("checkpoint-goes-on" + model, folders[1], 2, 8)
     assert resumed["weights"] == other["weights"] == whole["weights"]
     assert resumed["values"] == other["values"] == whole["values"]
 

@@ -77,6 +77,7 @@ class Recorder(Callback):
     """
 
     def __init__(self) -> None:
+        self._ranks = ALONE  # among which the losses are taken together
         self._clear(())
 
     def _clear(self, metric_names: Iterable[str]) -> None:
@@ -89,7 +90,6 @@ class Recorder(Callback):
         self._smoothed = Smoothed()
         self._waiting: list[Tensor] = []  # losses that are still on the device: the latest, one by one
         self._stacked: list[Tensor] = []  # and those before them
-        self._ranks = ALONE
 
     @contextmanager
     def fit_scope(self, learner: Learner) -> Generator[None]:
