@@ -250,8 +250,19 @@ def test_the_second_phase_has_the_course_s_rates(make: Make) -> None:
 
     learn = make(cbs=Look())
     with learn.no_logging():
+        learn.fine_tune(5, 2e-2, freeze_epochs=0)
+    assert highest == pytest.approx({0: 1e-4, 1: 1e-2}, rel=0.1)
+
+
+def test_after_features_a_short_second_phase_takes_small_steps(make: Make) -> None:
+    learn = make()
+    with learn.no_logging():
         learn.fine_tune(5, 2e-2)
-    assert highest == pytest.approx({0: 1e-4, 1: 1e-2})
+    steps = 5 * len(learn.dls.train)
+    assert max(learn.recorder.lrs) == pytest.approx(1e-2 * steps / 100)
+    with learn.no_logging():
+        learn.fine_tune(40, 2e-2)
+    assert max(learn.recorder.lrs) == pytest.approx(1e-2)
 
 
 def test_fine_tune_refuses_what_it_cannot_do(make: Make) -> None:

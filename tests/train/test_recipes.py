@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from plainlearn.core.errors import ArgumentError
 from plainlearn.optim import SGD, Adam, combined_cos
 from plainlearn.optim.optimizers import momentum_of
 from plainlearn.train import Callback, Learner, Result
@@ -113,3 +114,15 @@ def test_a_recipe_takes_callbacks_and_a_decay(make_learner: Make) -> None:
     learn.fit_one_cycle(1, wd=0.3, cbs=Look())
     learn.fit_flat_cos(1, wd=0.2, cbs=[Look()])
     assert seen == [0.3] * 3 + [0.2] * 3
+
+
+def test_warm_restarts_fall_again_and_again_each_longer(make_learner: Make) -> None:
+    learn = make_learner()
+    learn.fit_sgdr(2, 1, 0.05)
+    lrs = learn.recorder.lrs  # a cycle of one epoch of three steps, then one of two epochs
+    assert len(learn.recorder.values) == 3
+    assert [lrs[0], lrs[3]] == pytest.approx([0.05, 0.05])
+    assert lrs[0] > lrs[1] > lrs[2]
+    assert lrs[3] > lrs[4] > lrs[5] > lrs[6] > lrs[7] > lrs[8]
+    with pytest.raises(ArgumentError, match="n_cycles is 0; expected 1 or more"):
+        learn.fit_sgdr(0, 1)

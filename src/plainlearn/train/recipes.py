@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from plainlearn.train.checkpoint import Checkpointing
     from plainlearn.train.loop import Learner
 
+_STEPS_TO_SETTLE = 100
+
 
 def fit_one_cycle(
     learner: Learner,
@@ -100,13 +102,15 @@ def fine_tune(
     them: one pass through the body in place of `freeze_epochs`, and the best layer there is instead of a few steps
     towards it (its strength of regularisation chosen by cross-validation, see `learn.probe`). `features=False` trains
     ordinary epochs, on augmented items; True insists. A callback that has a say in a step (MixUp) makes them ordinary too.
+    From a head that is as good as it can be, the first full steps lead away. So after features a second part of fewer than
+    100 steps, too few to come back, has its rates lowered in proportion.
 
     Raises `ArgumentError` for a model of one depth, and when `features=True` cannot be done.
     Source: the recipe is the course's; probing before tuning, Kumar et al. 2022, arXiv:2202.10054.
     """
     _check_above_0(lr_mult=lr_mult, div=div)
     rate = checked_rate(base_lr)
-    own = as_callbacks(cbs)
+    own, serve = as_callbacks(cbs), False
     freeze(learner)
     if freeze_epochs:
         checked_epochs(freeze_epochs)
@@ -126,6 +130,8 @@ def fine_tune(
             )  # fmt: skip
     unfreeze(learner)
     rate /= 2
+    if serve:
+        rate *= min(1.0, checked_epochs(epochs) * len(learner.dls.train) / _STEPS_TO_SETTLE)
     fit_one_cycle(
         learner, epochs, slice(rate / lr_mult, rate), div=div, pct_start=pct_start, wd=wd, cbs=own,
         checkpoint=checkpoint, resume=resume,
