@@ -154,6 +154,16 @@ class BlockLoaders(DataLoaders):
             dataset, 1, self._place(), bs=self.valid.bs if bs is None else bs, num_workers=workers
         )
 
+    def augmented(self, loader: DataLoader) -> DataLoader:
+        """The items of one of these loaders in their order, with the transforms of training: drawn anew each time."""
+        given = cast(BlockDataset, loader.dataset)
+        base = self.datasets.train
+        dataset = block_dataset(
+            given.items, given.blocks, given.getters,
+            n_inp=given.n_inp, side=0, item_tfms=base.item_tfms, placing=base.placing,
+        )  # fmt: skip
+        return self._loader(dataset, 0, self._place(), bs=loader.bs)
+
     def unaugmented(self) -> DataLoader:
         """The training items in their order, with the transforms of validation: nothing random acts on them."""
         return self.test_dl(self.datasets.train.items, with_labels=True)

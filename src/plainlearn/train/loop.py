@@ -25,7 +25,7 @@ from plainlearn.metrics.meter import Meter, meter_of
 from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import freezing, lr_find, probe, recipes, saving, setup, summary
+from plainlearn.train import freezing, lr_find, probe, recipes, saving, setup, show_loop, summary, tta
 from plainlearn.train import precision as numbers
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
@@ -317,6 +317,8 @@ class Learner:
     fine_tune = recipes.fine_tune
     probe = probe.probe
     lr_find = lr_find.lr_find
+    tta = tta.tta
+    show_training_loop = show_loop.show_training_loop
     to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
 
     def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
