@@ -64,3 +64,15 @@ def test_a_device_that_nobody_knows_is_named():
 @pytest.mark.gpu
 def test_the_device_of_a_gpu_machine_equals_that_of_its_tensors():
     assert torch.zeros(1, device=default_device()).device == default_device()
+
+
+def test_of_several_processes_each_takes_the_gpu_of_its_number(machine, monkeypatch):
+    machine(cuda=2)
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    default_device()
+    assert taken == [1]
+    monkeypatch.setenv("LOCAL_RANK", "7")
+    with pytest.raises(ArgumentError, match=r"process 8 .* finds 2 GPUs.*--nproc-per-node=2"):
+        default_device()
