@@ -74,5 +74,5 @@ def test_of_several_processes_each_takes_the_gpu_of_its_number(machine, monkeypa
     default_device()
     assert taken == [1]
     monkeypatch.setenv("LOCAL_RANK", "7")
-    with pytest.raises(ArgumentError, match=r"process 8 .* finds 2 GPUs.*--nproc-per-node=2"):
+    with pytest.raises(ArgumentError, match=r"(?s)process 8 .* finds 2 GPUs.*--nproc-per-node=2"):
         default_device()
