@@ -25,7 +25,7 @@ from plainlearn.metrics.meter import Meter, meter_of
 from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import freezing, lr_find, probe, recipes, saving, setup, show_loop, summary, tta
+from plainlearn.train import freezing, lr_find, memory, probe, recipes, saving, setup, show_loop, summary, tta
 from plainlearn.train import precision as numbers
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
@@ -128,7 +128,7 @@ class Learner:
         self._prepare(n_epoch, lr, wd)
         try:
             self.callbacks = [*own, *more]
-            with ExitStack() as scopes:
+            with memory.explained(self), ExitStack() as scopes:
                 for callback in overriding(self.callbacks, "fit_scope"):
                     scopes.enter_context(callback.fit_scope(self))
                 while self.epoch < self.epochs and not self.stop_reason:
@@ -318,6 +318,7 @@ class Learner:
     probe = probe.probe
     lr_find = lr_find.lr_find
     tta = tta.tta
+    find_batch_size = memory.find_batch_size
     show_training_loop = show_loop.show_training_loop
     to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
 
