@@ -249,3 +249,14 @@ def test_what_the_loaders_normalise_reaches_the_weights_as_they_expect(folder: P
     assert torch.allclose(outputs[0], outputs[1], atol=1e-3) and outputs[0].abs().max() > 1
     with pytest.raises(ArgumentError, match="the batches are normalised 2 times"):
         vision_learner(loaders(folder, batch_tfms=[stats, stats]), small, pretrained=False)
+
+
+def test_balance_weighs_the_loss_by_how_rare_a_class_is(folder: Path) -> None:
+    for number in range(8, 32):
+        (folder / "train" / "dark" / f"{number}.png").unlink()
+    learn = vision_learner(loaders(folder), small(), pretrained=False, balance="auto")
+    dark, light = learn.loss_func.weight.tolist()  # type: ignore[union-attr]
+    assert dark == pytest.approx(4 * light), "8 dark pictures, 32 light ones"
+    for wrong in ({"balance": "yes"}, {"balance": "auto", "loss_func": nn.CrossEntropyLoss()}):
+        with pytest.raises(ArgumentError, match="balance"):
+            vision_learner(loaders(folder), small(), pretrained=False, **wrong)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.data.block_loaders import BlockLoaders, ToModel
 from plainlearn.data.blocks import CategoryBlock
+from plainlearn.losses.balance import balanced_loss
 from plainlearn.optim.groups import Splitter
 from plainlearn.optim.optimizers import Adam
 from plainlearn.train.callback import Callback
@@ -51,6 +52,7 @@ def vision_learner(
     concat_pool: bool | None = None,
     custom_head: Callable[[int, int], nn.Module] | nn.Module | None = None,
     y_range: tuple[float, float] | None = None,
+    balance: Literal["auto"] | None = None,
 ) -> Learner:
     """A `Learner` whose model is the body of `arch` and a new head with an output for each class of `dls`.
 
@@ -60,12 +62,15 @@ def vision_learner(
     pictures to what the weights expect, `learn.model.expects`, whether or not `dls` have a `Normalize`;
     `normalize=False` leaves them as they come. Loaders that replace `learn.dls` later must be normalised alike.
     `splitter=layer_by_layer` gives every block a rate of its own. For head and `train_bn` see
-    `create_vision_model`. The loss, when none is given, is the one that the target implies.
+    `create_vision_model`. The loss, when none is given, is the one that the target implies;
+    `balance="auto"` makes each class in it as important as any other, however rare.
 
     Raises `ArgumentError` for an architecture that nobody knows and for data that do not say how many outputs are
     needed, `DownloadError` when weights cannot be had: random ones are never used instead.
     """
     outputs = _outputs(dls, n_out, loss_is_implied=loss_func is None)
+    if balance is not None:
+        loss_func = _balanced(dls, loss_func, balance)
     model = create_vision_model(
         arch, outputs, pretrained=pretrained, weights=weights, cut=cut, channels=_channels(dls), normalize=normalize,
         given=_normalised_by(dls), train_bn=train_bn, lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool,
@@ -79,6 +84,17 @@ def vision_learner(
             learn.precision = Precision(quickest_safe(learn.device), learn.device)
         learn.freeze()
     return learn
+
+
+def _balanced(dls: Any, loss_func: Any, balance: Any) -> Any:
+    if balance != "auto" or loss_func is not None:
+        wrong = (
+            f"balance is {balance!r}; expected 'auto'"
+            if balance != "auto"
+            else "balance and loss_func are both given"
+        )
+        raise ArgumentError(wrong, try_="balance='auto', or loss_func=balanced_loss(dls)")
+    return balanced_loss(dls)
 
 
 cnn_learner = vision_learner  # the course's older name
