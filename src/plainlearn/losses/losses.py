@@ -37,7 +37,8 @@ class CrossEntropyLossFlat(Loss):
     Outputs are (B, K), (B, …, K), or with `axis=1` (B, K, …). Targets are class numbers 0..K-1, one
     for each item, or probabilities in the shape of the outputs. `weight` holds one factor a class;
     targets equal to `ignore_index` do not count; `label_smoothing` is a share 0..1. `reduction="none"`
-    gives one loss an item. `decodes` is the most likely class.
+    gives one loss an item. `decodes` is the most likely class. `temperature` divides the outputs before the softmax
+    of `activation`, not in the loss; `learn.calibrate()` finds it.
 
     Raises `LossError` for targets of another shape, or that are neither, `ArgumentError` for another smoothing.
     """
@@ -59,6 +60,7 @@ class CrossEntropyLossFlat(Loss):
         self.axis, self.weight, self.ignore_index = axis, weight, ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
+        self.temperature = 1.0
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
         logits = self._flat_logits(inp)
@@ -94,7 +96,7 @@ class CrossEntropyLossFlat(Loss):
         return targ.reshape(-1).long()
 
     def activation(self, x: Tensor) -> Tensor:
-        return x.softmax(dim=self.axis)
+        return (x if self.temperature == 1 else x / self.temperature).softmax(dim=self.axis)
 
     def decodes(self, x: Tensor) -> Tensor:
         return x.argmax(dim=self.axis)

@@ -5,22 +5,13 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
+from plainlearn.core.layers import batch_norms
 from plainlearn.optim.groups import split_by_depth
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
-
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-def batch_norms(model: nn.Module) -> list[nn.Module]:
-    """The layers of `model` that compare the items of a batch."""
-    return [part for part in model.modules() if isinstance(part, _BATCH_NORMS)]
-
 
 def freeze(learner: Learner, train_bn: bool | None = None) -> None:
     """Let only the last depth learn: `freeze_to(-1)`."""

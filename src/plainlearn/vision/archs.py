@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -41,6 +43,27 @@ def resnet101(**kwargs: Any) -> nn.Module:
 def resnet152(**kwargs: Any) -> nn.Module:
     """torchvision's ResNet-152."""
     return _torchvision("resnet152", **kwargs)
+
+
+def arch_of(name: str) -> Arch:
+    """The architecture of that name, one that `arch_name` gave. Raises `ArgumentError` for any other; imports nothing by it."""
+    library, _, own = name.partition(":")
+    if library == "timm" and re.fullmatch(r"[A-Za-z0-9_.]+", own):  # no address, no folder
+        return own
+    if library == "torchvision":
+        from torchvision import models
+
+        if own in models.list_models():
+            return partial(_torchvision, own)
+    raise ArgumentError(f"{name!r} is no architecture that is known here")
+
+
+def arch_name(arch: Arch) -> str | None:
+    """`timm:…` or `torchvision:…`, from which `arch_of` gives the architecture back; None for one of the user's own."""
+    if isinstance(arch, str):
+        return f"timm:{arch}"
+    name = None if isinstance(arch, nn.Module) else _torchvision_name(arch)
+    return None if name is None else f"torchvision:{name}"
 
 
 def _torchvision(name: str, **kwargs: Any) -> nn.Module:

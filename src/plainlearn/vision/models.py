@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from dataclasses import dataclass
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
-from plainlearn.train.freezing import batch_norms
-from plainlearn.vision.archs import Arch, build
+from plainlearn.core.layers import batch_norms
+from plainlearn.vision.archs import Arch, arch_name, arch_of, build
 from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head, linear_head
 from plainlearn.vision.weights import Expects
 
 #: Mean and standard deviation of each channel.
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model was put together, as plain data: enough to build it again and load its weights.
+
+    `network` is what `archs.arch_name` says. `scales` says whether pictures are brought to what the weights expect,
+    `head` which one it has; the rest are arguments of `create_vision_model`.
+    """
+
+    network: str
+    n_out: int
+    channels: int = 3
+    cut: int | None = None
+    scales: bool = False
+    head: Literal["linear", "course"] = "linear"
+    lin_ftrs: tuple[int, ...] | None = None
+    ps: float | None = None
+    concat_pool: bool | None = None
+    y_range: tuple[float, float] | None = None
+    train_bn: bool = True
 
 
 class ExpectedInput(nn.Module):
@@ -44,14 +66,20 @@ class VisionModel(nn.Sequential):
     `expects` says what the body's weights expect and where they are from; None without any. The body scales
     its input itself, so pictures of 0..1 are what it takes. Unless `train_bn`, batch norm in the body stays as it was
     trained: it neither gathers new averages nor compares the pictures of a batch, while its scale and
-    shift still learn when the body is not frozen.
+    shift still learn when the body is not frozen. `recipe` says how to build it again; None if parts are the user's own.
     """
 
     def __init__(
-        self, body: nn.Module, head: nn.Module, *, expects: Expects | None = None, train_bn: bool = True
+        self,
+        body: nn.Module,
+        head: nn.Module,
+        *,
+        expects: Expects | None = None,
+        train_bn: bool = True,
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__(body, head)
-        self.expects, self.train_bn = expects, train_bn
+        self.expects, self.train_bn, self.recipe = expects, train_bn, recipe
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -169,16 +197,39 @@ def create_vision_model(
     or a function of the numbers of features and outputs that makes it.
     A model that is given is not copied: the body is its own. Raises as `archs.build` and `create_body` do.
     """
+    name = None if custom_head is not None else arch_name(arch)
     network, expects = build(arch, pretrained=pretrained, weights=weights, channels=channels)
     body = body_of(network, cut)
     features, pool = _features(body, channels)
     trained = pretrained or weights is not None
+    train_bn = not trained if train_bn is None else train_bn
+    of_the_course = any(value is not None for value in (lin_ftrs, ps, concat_pool)) or not trained
+    whole = scaled(body, expects, channels, given) if normalize and expects is not None else body
+    widths = None if lin_ftrs is None else tuple(lin_ftrs)
+    head = "course" if of_the_course else "linear"
     return VisionModel(
-        scaled(body, expects, channels, given) if normalize and expects is not None else body,
+        whole,
         _head(features, n_out, pool, trained, lin_ftrs, ps, concat_pool, custom_head, y_range),
         expects=expects,
-        train_bn=not trained if train_bn is None else train_bn,
-    )
+        train_bn=train_bn,
+        recipe=None if name is None else Recipe(
+            name, n_out, channels, cut, whole is not body, head, widths, ps, concat_pool, y_range, train_bn
+        ),
+    )  # fmt: skip
+
+
+def model_from(recipe: Recipe) -> VisionModel:
+    """The model of a recipe, with weights that know nothing yet: for `load_state_dict`."""
+    network, _ = build(arch_of(recipe.network), pretrained=False, channels=recipe.channels)
+    body = body_of(network, recipe.cut)
+    features, pool = _features(body, recipe.channels)
+    if recipe.scales:  # by numbers that come with the weights
+        body = _behind(ExpectedInput(((0.0,) * recipe.channels, (1.0,) * recipe.channels)), body)
+    head = _head(
+        features, recipe.n_out, pool, recipe.head == "linear",
+        recipe.lin_ftrs, recipe.ps, recipe.concat_pool, None, recipe.y_range,
+    )  # fmt: skip
+    return VisionModel(body, head, train_bn=recipe.train_bn, recipe=recipe)
 
 
 def scaled(body: nn.Module, expects: Expects, channels: int, given: Stats | None) -> nn.Module:
@@ -186,7 +237,10 @@ def scaled(body: nn.Module, expects: Expects, channels: int, given: Stats | None
     expected = expects.for_channels(channels)
     if expected == given:
         return body
-    first = ExpectedInput(expected, given)
+    return _behind(ExpectedInput(expected, given), body)
+
+
+def _behind(first: nn.Module, body: nn.Module) -> nn.Module:
     return nn.Sequential(first, *body) if type(body) is nn.Sequential else nn.Sequential(first, body)
 
 
