@@ -25,7 +25,19 @@ from plainlearn.metrics.meter import Meter, meter_of
 from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
-from plainlearn.train import freezing, lr_find, memory, probe, recipes, saving, setup, show_loop, summary, tta
+from plainlearn.train import (
+    freezing,
+    lr_find,
+    memory,
+    probe,
+    recipes,
+    saving,
+    setup,
+    show_loop,
+    summary,
+    tta,
+    tune,
+)
 from plainlearn.train import precision as numbers
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
@@ -305,22 +317,13 @@ class Learner:
     # ---- what its user asks
 
     # A way of training, or of keeping what was trained, is a function that takes a learner; each is a method too.
-    save = saving.save
-    load = saving.load
-    fit_one_cycle = recipes.fit_one_cycle
-    fit_flat_cos = recipes.fit_flat_cos
-    freeze = freezing.freeze
-    freeze_to = freezing.freeze_to
-    unfreeze = freezing.unfreeze
-    summary = summary.summary
-    fit_sgdr = recipes.fit_sgdr
-    fine_tune = recipes.fine_tune
-    probe = probe.probe
-    lr_find = lr_find.lr_find
-    tta = tta.tta
-    find_batch_size = memory.find_batch_size
-    show_training_loop = show_loop.show_training_loop
+    fit_one_cycle, fit_flat_cos, fit_sgdr = recipes.fit_one_cycle, recipes.fit_flat_cos, recipes.fit_sgdr
+    fine_tune, lr_find, probe = recipes.fine_tune, lr_find.lr_find, probe.probe
+    freeze, freeze_to, unfreeze = freezing.freeze, freezing.freeze_to, freezing.unfreeze
     to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
+    speed_up, find_batch_size = tune.speed_up, memory.find_batch_size
+    summary, show_training_loop = summary.summary, show_loop.show_training_loop
+    save, load, tta = saving.save, saving.load, tta.tta
 
     def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
         """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches.
