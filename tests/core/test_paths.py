@@ -161,7 +161,8 @@ def test_a_missing_folder_is_named_with_the_nearest_and_a_likely_name(folder):
     with pytest.raises(MissingFileError) as caught:
         (folder / "trian" / "3").ls()
     assert str(caught.value) == (
-        f"there is no folder {folder}/trian/3; the nearest that exists is {folder}\n  Try {folder}/train"
+        f"there is no folder {folder}/trian/3; the nearest that exists is {folder} "
+        f"(in it: {', '.join(child.name for child in folder.ls()[:5])})\n  Try {folder}/train"
     )
     assert isinstance(caught.value, FileNotFoundError)
 
@@ -169,7 +170,10 @@ def test_a_missing_folder_is_named_with_the_nearest_and_a_likely_name(folder):
 def test_a_missing_folder_unlike_any_other_gets_no_hint(folder):
     with pytest.raises(MissingFileError) as caught:
         (folder / "zzzz").ls()
-    assert str(caught.value) == f"there is no folder {folder}/zzzz; the nearest that exists is {folder}"
+    assert str(caught.value).startswith(
+        f"there is no folder {folder}/zzzz; the nearest that exists is {folder} (in it: "
+    )
+    assert "Try" not in str(caught.value)
 
 
 def test_a_missing_relative_folder_is_looked_for_from_here(folder, monkeypatch):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     _SystemPath = type(pathlib.Path())  # PosixPath or WindowsPath: Python 3.11 cannot subclass Path itself
 
-__all__ = ["Path"]
+__all__ = ["Path", "no_folder"]
 
 
 class Path(_SystemPath):
@@ -56,7 +56,7 @@ class Path(_SystemPath):
         if n_max is not None and n_max < 0:
             raise ArgumentError(f"n_max is {n_max}; expected 0 or more, or None for all")
         if not self.is_dir():
-            raise _no_folder(self)
+            raise no_folder(self)
         children = sorted(self.iterdir(), key=lambda child: child.name)
         if file_type is not None or file_exts is not None:
             endings = (*_endings(file_exts), *_endings_of_type(file_type))
@@ -84,16 +84,22 @@ def _endings_of_type(file_type: str | None) -> tuple[str, ...]:
     return endings
 
 
-def _no_folder(path: pathlib.Path) -> MissingFileError | ArgumentError:
+def no_folder(path: pathlib.Path) -> MissingFileError | ArgumentError:
     """The error for a path that is no folder: it names the nearest one, and what in it has a like name."""
     if path.exists():
-        return ArgumentError(f"{path} is a file; expected a folder", try_=f"{path.parent}")
+        return ArgumentError(f"{_shown(path)} is a file; expected a folder", try_=_shown(path.parent))
     missing, nearest = path.name, path.absolute().parent
     while not nearest.is_dir() and nearest != nearest.parent:
         missing, nearest = nearest.name, nearest.parent
-    names = os.listdir(nearest) if os.access(nearest, os.R_OK) else []  # noqa: PTH208 (names are what is compared)
-    alike = difflib.get_close_matches(missing, names, n=1)
+    here = sorted(os.listdir(nearest)) if os.access(nearest, os.R_OK) else []  # noqa: PTH208 (names are compared)
+    alike = difflib.get_close_matches(missing, here, n=1)
+    told = ", ".join([_shown(name) for name in here if name[:1] != "."][:5]) or "nothing"
     return MissingFileError(
-        f"there is no folder {path}; the nearest that exists is {nearest}",
-        try_=str(nearest / alike[0]) if alike else "",
+        f"there is no folder {_shown(path)}; the nearest that exists is {_shown(nearest)} (in it: {told})",
+        try_=_shown(nearest / alike[0]) if alike else "",
     )
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path)
+    return name if name.isprintable() else ascii(name)

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, MissingFileError
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentTypeError, DataError, MissingFileError
 from plainlearn.core.lists import L
-from plainlearn.core.paths import Path
+from plainlearn.core.paths import Path, no_folder
 from plainlearn.data.remote import is_url, list_files
 
 __all__ = ["FoundFiles", "find_files", "get_files", "get_image_files", "image_extensions"]
@@ -86,11 +87,18 @@ def find_files(
     followlinks: bool = True,
 ) -> FoundFiles:
     """What `get_files` gives, and what it left out and why."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentTypeError(
+            f"path is {describe(path)}; expected text",
+            try_="os.fsdecode(path)" if isinstance(path, bytes) else "",
+        )
     root = os.fspath(path)
-    if not isinstance(root, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ArgumentTypeError(f"path is {root!r}; expected text", try_="os.fsdecode(path)")
     if not os.path.isdir(root):  # noqa: PTH112 - a Path would cost more than the question
-        raise _no_folder(Path(root))
+        start = Path(root).parts[:1]
+        if start and len(start[0]) > 2 and start[0].endswith(":"):
+            # What a Path makes of "s3://bucket": one slash is gone, and with it the address.
+            raise MissingFileError(f"there is no folder {root}", try_="the address as text, not as a Path")
+        raise no_folder(Path(root))
     walk = _Walk(_endings(extensions))
     wanted = _names(folders)
     enter = walk.read(root, keep_files=wanted is None or "." in wanted)
@@ -212,23 +220,6 @@ def _chosen(entries: list[os.DirEntry[str]], wanted: tuple[str, ...], root: str)
             f"{_shown(root)} has no folder {', '.join(missing)}, which folders= names; its folders: {there}"
         )
     return chosen
-
-
-def _no_folder(path: Path) -> MissingFileError | ArgumentError:
-    if path.exists():
-        return ArgumentError(f"{_shown(path)} is a file; expected a folder", try_=f"{_shown(path.parent)}")
-    above = path.absolute()
-    while not above.is_dir() and above != above.parent:
-        above = above.parent
-    here = sorted(child.name for child in above.iterdir() if not child.name.startswith("."))[:5]
-    return MissingFileError(
-        f"there is no folder {_shown(path)}; the nearest that exists is {_shown(above)}"
-        f" (in it: {', '.join(here) or 'nothing'})",
-        # What a Path makes of "s3://bucket": one slash is gone, and with it the address.
-        try_="the address as text, not as a Path"
-        if len(path.parts[0]) > 2 and path.parts[0][-1] == ":"
-        else "",
-    )
 
 
 def _shown(path: str | os.PathLike[str]) -> str:
