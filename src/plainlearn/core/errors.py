@@ -80,10 +80,11 @@ class MetricError(PlainlearnError, ValueError):
 class MissingExtraError(PlainlearnError, ImportError):
     """A library that an optional part needs is not installed."""
 
-    def __init__(self, library: str, *, needed_for: str, extra: str) -> None:
+    def __init__(self, library: str, *, needed_for: str, extra: str = "", install: str = "") -> None:
+        """`extra` is the one of ours that brings it; for what is in none, `install` is the line to type."""
         super().__init__(
             f"{needed_for} needs the library {library}, which is not installed",
-            try_=f'pip install "plainlearn[{extra}]"',
+            try_=install or f'pip install "plainlearn[{extra}]"',
         )
 
 

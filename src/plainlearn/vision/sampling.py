@@ -261,7 +261,8 @@ def _choose(backend: Backend, device: torch.device) -> Literal["numba", "triton"
     if backend not in ("torch", home) and not interpreted:
         raise ArgumentError(f"backend {backend} cannot sample images on {device}", try_="backend='auto'")
     if backend != "torch" and find_spec(backend) is None:
-        raise MissingExtraError(backend, needed_for=f"backend={backend!r}", extra=backend)
+        # No extra of ours brings them: numba is asked for by plainlearn itself, triton by torch for NVIDIA GPUs.
+        raise MissingExtraError(backend, needed_for=f"backend={backend!r}", install=f"pip install {backend}")
     return backend
 
 
