@@ -179,3 +179,23 @@ def test_several_targets_need_as_many_outputs_as_all_and_imply_no_single_loss() 
     assert dls.c == 5 and dls.loss_func is None
     with pytest.raises(ArgumentError, match="do not say how many outputs they need"):
         _ = DataBlock().dataloaders(list(range(9)), num_workers=0).c
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"blocks": ()}, "blocks is empty; expected one or more"),
+        ({"n_inp": "1"}, "n_inp is '1'; expected 1 to 2"),
+        ({"n_inp": 1.0}, r"n_inp is 1\.0; expected 1 to 2"),
+        ({"n_inp": True}, "n_inp is True; expected 1 to 2"),
+        ({"get_items": "pets"}, "get_items is str 'pets'; expected a function"),
+        (
+            {"splitter": 0.2},
+            r"splitter is float 0\.2; expected a function .*\n  Try splitter=RandomSplitter\(\)",
+        ),
+        ({"splitter": ColSplitter}, r"splitter is type .*\n  Try splitter=ColSplitter\(\)"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_named_when_the_block_is_made(wrong, message):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
+        DataBlock(**wrong)

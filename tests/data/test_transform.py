@@ -57,3 +57,15 @@ def test_a_function_must_give_as_many_fields_as_it_got() -> None:
     for wrong in (lambda fields: fields[0], lambda fields: fields[:1], lambda fields: None):
         with pytest.raises(ArgumentTypeError, match=r"got 2 fields and gave .* expected a tuple of as many"):
             Function(wrong).on_batch((1, 2), blocks, rng, train=True)
+
+
+class Sized(Transform):
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+def test_a_class_that_needs_arguments_is_refused_by_name() -> None:
+    with pytest.raises(
+        ArgumentTypeError, match=r"item_tfms has the class Sized.*'size'\n  Try item_tfms=Sized"
+    ):
+        as_transforms(Sized, "item_tfms")

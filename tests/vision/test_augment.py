@@ -7,10 +7,19 @@ from typing import Any
 import pytest
 import torch
 
-from plainlearn.core.errors import ArgumentError, ShapeError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from plainlearn.vision.augment import Pipeline, ReadAs, aug_transforms, setup_aug_tfms
 from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize
-from plainlearn.vision.transforms import Dihedral, Flip, RandomResizedCrop, Resize, Rotate, Warp, Zoom
+from plainlearn.vision.transforms import (
+    CropPad,
+    Dihedral,
+    Flip,
+    RandomResizedCrop,
+    Resize,
+    Rotate,
+    Warp,
+    Zoom,
+)
 
 
 def test_the_default_list() -> None:
@@ -90,3 +99,32 @@ def test_bilinear_reading_is_softer_than_cubic() -> None:
         Pipeline([ReadAs(mode), Zoom(draw=1.3, p=1.0)])(images, seed=0) for mode in ("cubic", "bilinear")
     )
     assert sharp.std() > soft.std() * 1.05
+
+
+def test_the_function_itself_in_place_of_its_transforms_is_explained() -> None:
+    function: Any = aug_transforms
+    with pytest.raises(
+        ArgumentTypeError, match=r"(?s)mult is tuple .*\n  Try aug_transforms\(\), with brackets"
+    ):
+        function((torch.zeros(1, 3, 4, 4),))
+
+
+def test_one_more_transform_needs_no_list_and_what_is_none_is_named() -> None:
+    assert aug_transforms(xtra_tfms=Hue(0.1)) == aug_transforms(xtra_tfms=[Hue(0.1)])
+    assert Hue(0.1) in aug_transforms(xtra_tfms=Hue(0.1))
+    with pytest.raises(ArgumentTypeError, match="xtra_tfms has 3; expected transforms"):
+        aug_transforms(xtra_tfms=3)
+
+
+def test_a_pad_mode_that_is_none_is_refused_when_it_is_said() -> None:
+    wrong: Any = "wrap"
+    for make in (
+        lambda: Resize(4, "pad", pad_mode=wrong),
+        lambda: CropPad(4, pad_mode=wrong),
+        lambda: Rotate(pad_mode=wrong),
+        lambda: aug_transforms(pad_mode=wrong),
+    ):
+        with pytest.raises(
+            ArgumentError, match="pad_mode is 'wrap'; expected 'zeros', 'border' or 'reflection'"
+        ):
+            make()

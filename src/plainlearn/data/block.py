@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from plainlearn.core.describe import describe
-from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
@@ -53,10 +53,24 @@ class DataBlock:
     ) -> None:
         given = _as_list((Block, Block) if blocks is None else blocks)
         self.blocks: tuple[Block, ...] = tuple(made(block) for block in given)
+        if not self.blocks:
+            raise ArgumentError(
+                "blocks is empty; expected one or more", try_="blocks=(ImageBlock, CategoryBlock)"
+            )
+        if get_items is not None and not callable(get_items):
+            raise ArgumentTypeError(
+                f"get_items is {describe(get_items)}; expected a function that finds items in a source",
+                try_="get_items=get_image_files, and dataloaders(path)",
+            )
+        if isinstance(splitter, type) or not (splitter is None or callable(splitter)):
+            raise ArgumentTypeError(
+                f"splitter is {describe(splitter)}; expected a function from items to two lists of indices",
+                try_=f"splitter={getattr(splitter, '__name__', 'RandomSplitter')}()",
+            )
         self.get_items, self.splitter = get_items, splitter or RandomSplitter()
         self.n_inp = max(1, len(self.blocks) - 1) if n_inp is None else n_inp
-        if not 1 <= self.n_inp <= len(self.blocks):
-            raise ArgumentError(f"n_inp is {n_inp}; expected 1 to {len(self.blocks)}, the number of blocks")
+        if type(self.n_inp) is not int or not 1 <= self.n_inp <= len(self.blocks):
+            raise ArgumentError(f"n_inp is {n_inp!r}; expected 1 to {len(self.blocks)}, the number of blocks")
         self.getters = self._getters(get_x, get_y, getters)
         self.item_tfms = as_transforms(item_tfms, "item_tfms")
         self.batch_tfms = as_transforms(batch_tfms, "batch_tfms")
@@ -150,7 +164,7 @@ class DataBlock:
         if strict and not check:
             raise ArgumentError("strict=True needs the check that check=False leaves out", try_="check=True")
         named = path if path is not None else source
-        is_here = isinstance(named, (str, os.PathLike)) and not is_url(named)
+        is_here = isinstance(named, (str, os.PathLike)) and not is_url(cast("str", named))
         where = Path(cast("str", named)) if is_here else Path()
         items, splits = self.split(source)
         left_out: Sequence[Sequence[LeftOut]] = ((), ())

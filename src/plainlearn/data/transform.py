@@ -107,7 +107,7 @@ def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
         if isinstance(each, Transform):
             made.append(each)
         elif isinstance(each, type) and issubclass(cast("type[Any]", each), Transform):
-            made.append(cast("type[Transform]", each)())
+            made.append(_without_arguments(cast("type[Transform]", each), name))
         elif callable(each):
             made.append(Function(cast("Callable[[tuple[Any, ...]], tuple[Any, ...]]", each)))
         else:
@@ -120,6 +120,16 @@ def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
         if name == "batch_tfms" and type(each).on_batch is Transform.on_batch:
             raise ArgumentTypeError(f"{each!r} acts on items only", try_="item_tfms= instead of batch_tfms=")
     return tuple(made)
+
+
+def _without_arguments(kind: type[Transform], name: str) -> Transform:
+    try:
+        return kind()
+    except TypeError as error:  # which names the arguments, as only the class knows them
+        raise ArgumentTypeError(
+            f"{name} has the class {kind.__name__}, which cannot be made without arguments: {error}",
+            try_=f"{name}={kind.__name__}(…)",
+        ) from error
 
 
 def for_side(transforms: Sequence[Transform], side: int) -> tuple[Transform, ...]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from plainlearn.core.describe import describe
-from plainlearn.core.errors import ArgumentError, ShapeError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from plainlearn.data.blocks import Block
-from plainlearn.data.transform import Transform
+from plainlearn.data.transform import Transform, as_transforms
 from plainlearn.vision.geometry import FitMethod
 from plainlearn.vision.lighting import Brightness, Contrast
 from plainlearn.vision.placed import PlacedImage, Size
@@ -39,7 +40,7 @@ def aug_transforms(
     max_warp: float = 0.2,
     p_affine: float = 0.75,
     p_lighting: float = 0.75,
-    xtra_tfms: Sequence[Transform] | None = None,
+    xtra_tfms: Any = None,
     size: int | Size | None = None,
     pad_mode: PadMode = "reflection",
     min_scale: float = 1.0,
@@ -50,9 +51,15 @@ def aug_transforms(
 
     `mult` makes all of them stronger or weaker. `size` brings the batch to that size in the same
     reading, and `min_scale` below 1 takes a random part of at least that area first (training only). `flip_vert`
-    also turns pictures upside down, for views from above. A magnitude of 0 leaves a transform out.
+    also turns pictures upside down, for views from above. A magnitude of 0 leaves a transform out. `xtra_tfms`
+    are more transforms, one or several.
     `mode` is how pixels are read: "cubic", or "bilinear", which is cheaper and softer.
     """
+    if not isinstance(mult, Real):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentTypeError(
+            f"mult is {describe(mult)}; expected a number",
+            try_="aug_transforms(), with brackets: it makes the transforms, and is none",
+        )
     if not 0 <= mult < math.inf:
         raise ArgumentError(f"mult is {mult}; expected 0 or more", try_="mult=1.0")
     if min_scale < 1 and method != "crop":
@@ -81,7 +88,7 @@ def aug_transforms(
     if max_lighting * mult:
         strength = min(max_lighting * mult, 0.95)
         chosen += [Brightness(strength, p_lighting), Contrast(strength, p_lighting)]
-    return setup_aug_tfms([*chosen, *(xtra_tfms or ())])
+    return setup_aug_tfms([*chosen, *as_transforms(xtra_tfms, "xtra_tfms")])
 
 
 def setup_aug_tfms(tfms: Iterable[Transform]) -> list[Transform]:
@@ -117,8 +124,6 @@ class Pipeline:
     """Transforms in a row, for trying them on a batch by hand: `Pipeline(aug_transforms())(images)`."""
 
     def __init__(self, transforms: Any) -> None:
-        from plainlearn.data.transform import as_transforms
-
         self.transforms = tuple(setup_aug_tfms(as_transforms(transforms, "batch_tfms")))
 
     def __call__(self, images: Any, *, seed: int | None = None) -> Any:

@@ -127,6 +127,7 @@ class Resize(Geometric):
 
     def __post_init__(self) -> None:
         _checked_size(self.size)
+        _checked_pad_mode(self.pad_mode)
         if self.method not in ("crop", "pad", "squish"):
             raise ArgumentError(
                 f"method is {self.method!r}; expected 'crop', 'pad' or 'squish'", try_="method='squish'"
@@ -247,6 +248,10 @@ class _Showing(_Random):
 
     pad_mode: PadMode
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checked_pad_mode(self.pad_mode)
+
     def beyond(self, before: PadMode | None) -> PadMode | None:
         return before or self.pad_mode
 
@@ -353,6 +358,7 @@ class CropPad(Geometric):
 
     def __post_init__(self) -> None:
         _checked_size(self.size)
+        _checked_pad_mode(self.pad_mode)
 
     def beyond(self, before: PadMode | None) -> PadMode | None:
         return self.pad_mode
@@ -373,6 +379,13 @@ def _checked_size(size: Any) -> Size:
             f"size is {size!r}; expected a number of pixels, or (height, width)", try_="Resize(224)"
         )
     return int(pair[0]), int(pair[1])
+
+
+def _checked_pad_mode(mode: str) -> None:
+    if mode not in ("zeros", "border", "reflection"):
+        raise ArgumentError(
+            f"pad_mode is {mode!r}; expected 'zeros', 'border' or 'reflection'", try_="pad_mode='reflection'"
+        )
 
 
 def _drawn(given: Draw, count: int, otherwise: Callable[[], Any]) -> NDArray[np.float64]:
