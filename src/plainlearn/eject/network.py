@@ -1,0 +1,203 @@
+"""A model as the code that makes one of the same layers; its weights are loaded from a file."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from plainlearn.core.errors import ArgumentError
+from plainlearn.eject.source import Copied, is_of_a_library
+from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten
+from plainlearn.vision.models import ExpectedInput, VisionModel
+
+_WIDE = 100  # of a line of code, with room for what stands before it
+
+
+def code_of(model: nn.Module, copied: Copied, indent: int = 0) -> str:
+    """An expression that makes the layers of `model`, with other weights.
+
+    Raises `ArgumentError` for a layer that is neither torch's nor known by its source or its library's name.
+    """
+    kind = type(model)
+    if kind.__module__.startswith("timm."):
+        return _by_timm(model)
+    if kind.__module__.startswith("torchvision."):
+        return _whole_of_torchvision(model)
+    if kind is VisionModel:
+        name = "nn.Sequential" if model.train_bn else "FixedNorms"
+        return _call(name, [code_of(part, copied, indent + 4) for part in model.children()], indent)
+    if kind is nn.Sequential:
+        return _sequential(cast(nn.Sequential, model), copied, indent)
+    if kind is Flatten:
+        return "nn.Flatten()"
+    if kind is AdaptiveConcatPool2d:
+        return f"ConcatPool({cast(Any, model).size})"
+    if kind is ExpectedInput:
+        return f"Scaled({len(cast(Any, model).scale)})"
+    if kind.__module__.startswith("torch.nn.modules") and not list(model.children()):
+        return _layer(model)
+    if is_of_a_library(kind) or kind.__module__.startswith("plainlearn"):
+        raise _unknown(model)
+    return _own(model, copied)
+
+
+def _sequential(model: nn.Sequential, copied: Copied, indent: int) -> str:
+    parts = list(model.children())
+    for first in range(len(parts)):
+        whole = _beginning_of_torchvision(parts[first:])
+        if whole is not None:
+            return _call(
+                "nn.Sequential",
+                [*(code_of(part, copied, indent + 4) for part in parts[:first]), whole],
+                indent,
+            )
+    return _call("nn.Sequential", [code_of(part, copied, indent + 4) for part in parts], indent)
+
+
+def _call(name: str, inner: Sequence[str], indent: int) -> str:
+    line = f"{name}({', '.join(inner)})"
+    if len(line) + indent <= _WIDE and "\n" not in line:
+        return line
+    margin = " " * (indent + 4)
+    return f"{name}(\n" + "".join(f"{margin}{each},\n" for each in inner) + " " * indent + ")"
+
+
+# ---- one layer
+
+
+def _layer(model: nn.Module) -> str:
+    """torch's layers print themselves as a call that makes them; that is tried, and said in few words."""
+    kind = type(model)
+    try:
+        call = cast(ast.Call, ast.parse(repr(model), mode="eval").body)
+        given = [ast.literal_eval(each) for each in call.args]
+        named = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        bound = inspect.signature(kind).bind(*given, **named).arguments
+        with torch.device("meta"):
+            made = kind(*given, **named)
+    except (SyntaxError, ValueError, TypeError, AttributeError) as error:
+        raise _unknown(model) from error
+    if not _alike(made, model):
+        raise _unknown(model)
+    defaults = {name: each.default for name, each in inspect.signature(kind).parameters.items()}
+    plain = [repr(value) for name, value in bound.items() if defaults[name] is inspect.Parameter.empty]
+    other = [
+        f"{name}={value!r}"
+        for name, value in bound.items()
+        if defaults[name] is not inspect.Parameter.empty and value != defaults[name]
+    ]
+    return f"nn.{kind.__name__}({', '.join([*plain, *other])})"
+
+
+def _own(model: nn.Module, copied: Copied) -> str:
+    """A class of the user's own, if it can be made without arguments."""
+    kind = type(model)
+    required = [
+        each.name
+        for each in inspect.signature(kind).parameters.values()
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if required:
+        raise ArgumentError(
+            f"the model's class {kind.__name__} asks for {', '.join(required)}, and with which values it was made is not known",
+            try_=f"defaults for them, so that {kind.__name__}() makes the model",
+        )
+    with torch.device("meta"):
+        made = kind()
+    if not _alike(made, model):
+        raise ArgumentError(
+            f"{kind.__name__}() makes another model than the learner's: that one was changed, or made with arguments",
+            try_="defaults that make this one",
+        )
+    return f"{copied.take(kind, 'the model')}()"
+
+
+# ---- a network that a library knows by name
+
+
+def _by_timm(model: Any) -> str:
+    import timm
+
+    name = str(model.pretrained_cfg.get("architecture", ""))
+    channels = next((part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d)), 3)
+    some = {} if channels == 3 else {"in_chans": channels}
+    for more in (
+        {"num_classes": 0, "global_pool": ""},
+        {"num_classes": 0},
+        {"num_classes": getattr(model, "num_classes", 0)},
+    ):
+        for sized in ({}, {"dynamic_img_size": True}):
+            options: dict[str, Any] = {**some, **more, **sized}
+            try:
+                with torch.device("meta"):
+                    made = timm.create_model(name, **options)
+            except (RuntimeError, TypeError, AssertionError, ValueError):
+                continue  # not every network has these options
+            if _alike(made, model):
+                shown = ", ".join(
+                    f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}"
+                    for key, value in options.items()
+                )
+                return f'timm.create_model("{name}", {shown})'
+    raise _unknown(model)
+
+
+def _beginning_of_torchvision(parts: Sequence[nn.Module]) -> str | None:
+    """The first layers of a network of torchvision's, if `parts` are these."""
+    families = {
+        type(inner).__module__
+        for part in parts
+        for inner in part.modules()
+        if type(inner).__module__.startswith("torchvision.models.")
+    }
+    if any(type(part).__module__.startswith("torchvision.models.") for part in parts) or not families:
+        return None  # no network's children, but blocks that somebody put together
+    for name, made in _networks(families):
+        known = list(made.children())
+        if len(known) >= len(parts) and all(map(_alike, known, parts)):
+            cut = f"[:{len(parts) - len(known)}]" if len(known) > len(parts) else ""
+            return f"*list(models.{name}().children()){cut}"
+    return None
+
+
+def _whole_of_torchvision(model: nn.Module) -> str:
+    last = [part.out_features for part in model.modules() if isinstance(part, nn.Linear)][-1:]
+    for options in ({}, {"num_classes": last[0]} if last else {}):
+        for name, made in _networks({type(model).__module__}, options):
+            if _alike(made, model):
+                shown = ", ".join(f"{key}={value}" for key, value in options.items())
+                return f"models.{name}({shown})"
+    raise _unknown(model)
+
+
+def _networks(families: set[str], options: dict[str, Any] | None = None) -> list[tuple[str, nn.Module]]:
+    from torchvision import models
+
+    made: list[tuple[str, nn.Module]] = []
+    for name in cast("list[str]", cast(Any, models).list_models()):
+        builder: Any = getattr(models, name, None)
+        if builder is not None and builder.__module__ in families:
+            with torch.device("meta"):
+                made.append((name, builder(**(options or {}))))
+    return made
+
+
+def _alike(made: nn.Module, model: nn.Module) -> bool:
+    """Whether two have the same layers, with the same settings and shapes."""
+    return repr(made) == repr(model) and _shapes(made) == _shapes(model)
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def _unknown(model: nn.Module) -> ArgumentError:
+    return ArgumentError(
+        f"how the layer {type(model).__name__} of {type(model).__module__} was made is not known, so a script cannot make it again",
+        try_="a model of torch's layers in nn.Sequential, or one of timm or torchvision by its name",
+    )

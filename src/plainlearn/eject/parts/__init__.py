@@ -1,0 +1,6 @@
+"""Pieces of ejected scripts, as plain Python that is read as text: nothing here is imported by the library.
+
+Each file is one part of a script: data, geometry, sampling, light, model, loop. A script gets those definitions
+that it uses, word for word, so what is checked and tested here is what its readers see. Names in `given` are
+those that a script itself defines.
+"""

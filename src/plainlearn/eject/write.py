@@ -1,0 +1,210 @@
+"""Ejecting: the plain PyTorch script that does what a learner would do now, and the files that it starts from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from plainlearn._version import __version__
+from plainlearn.core.errors import ArgumentError, StorageError
+from plainlearn.core.seed import preserve_random_state
+from plainlearn.eject.data import as_array, data_code
+from plainlearn.eject.network import code_of
+from plainlearn.eject.recipe import RECIPES
+from plainlearn.eject.source import Copied
+from plainlearn.eject.text import compose, names_of_parts
+from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
+from plainlearn.metrics.functions import accuracy, error_rate
+from plainlearn.train.callbacks.finite import FiniteLoss
+from plainlearn.train.loop import Learner
+from plainlearn.train.setup import checked_epochs
+from plainlearn.train.step import SupervisedStep
+from plainlearn.train.twin import model_kept
+
+Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
+
+_MARK = "the plain PyTorch of a learner"
+#: Names that the statements of a script set or use.
+_TAKEN = {"HERE", "DATA", "BATCH_SIZE", "NAMES", "STEPS_OF_EPOCH", "start", "model", "loss_func", "metrics", "groups",
+          "optimizer", "train_batches", "valid_batches", "train_x", "train_y", "valid_x", "valid_y"}  # fmt: skip
+
+
+def eject(
+    learn: Learner,
+    path: str | os.PathLike[str],
+    *,
+    recipe: Recipe = "fit",
+    epochs: int,
+    lr: float | slice | None = None,
+    seed: int | None = None,
+    **settings: Any,
+) -> Path:
+    """Write a plain PyTorch script that does what `learn` would do now, and return its path.
+
+    `recipe`, `epochs`, `lr` and `settings` are the run: `eject(learn, "train.py", recipe="fine_tune", epochs=4)` is
+    `learn.fine_tune(4)`. `seed` is the one that `set_seed` gets before the run; None takes torch's generator as it is now.
+    Beside the script lie `train.npz`, the weights and tensors that it starts from, and for pictures in files `train.csv`,
+    which file is on which side and with which label. It needs plainlearn no more, and ends with the
+    very weights, to the bit, that the learner ends with on the CPU of such a machine, in `train-trained.npz`.
+
+    The learner, its loaders and the random generators stay as they are.
+    Raises `ArgumentError`, naming it, for whatever has a say in the run and cannot be written down: callbacks, lambdas,
+    layers that nobody knows how to make. A script that is not one of these is not overwritten.
+    """
+    target = Path(path)
+    _check(learn, target, recipe)
+    with preserve_random_state(), model_kept(learn.model):
+        text, arrays, table = _script(learn, target.stem, recipe, checked_epochs(epochs), lr, seed, settings)
+    try:
+        np.savez(target.with_suffix(".npz"), **arrays)
+        if table:
+            target.with_suffix(".csv").write_text(table, "utf-8")
+        target.write_text(text, "utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"{target} cannot be written: {error.strerror or error}", try_="another folder"
+        ) from error
+    return target
+
+
+def _check(learn: Learner, target: Path, recipe: str) -> None:
+    if recipe not in get_args(Recipe):
+        raise ArgumentError(
+            f"recipe is {recipe!r}; expected {', '.join(get_args(Recipe))}", try_='recipe="fit_one_cycle"'
+        )
+    if target.suffix != ".py" or not target.stem:
+        raise ArgumentError(
+            f"path is {str(target)!r}; expected the name of a Python file", try_='eject(learn, "train.py", …)'
+        )
+    if target.is_file() and _MARK not in target.read_text("utf-8", errors="replace").partition("\n")[0]:
+        raise ArgumentError(f"{target} is there already, and is no ejected script", try_="another name")
+    usual = (FiniteLoss, type(learn.recorder), type(learn.progress))
+    for callback in learn.callbacks:
+        if type(callback) not in usual:
+            raise ArgumentError(f"the callback {type(callback).__name__} acts in the run, and is not written down",
+                                try_="a learner without it")  # fmt: skip
+    if type(learn.step) is not SupervisedStep:
+        raise ArgumentError(
+            "the learner has a step of its own, which is not written down", try_="a learner without step="
+        )
+    if learn.precision.kind != "fp32":
+        raise ArgumentError(
+            f"the learner computes in {learn.precision.kind}; a script computes in fp32",
+            try_="learn.to_fp32()",
+        )
+    if learn.device.type != "cpu":
+        raise ArgumentError(f"the learner is on {learn.device}; a script is for the CPU, where runs can be equal to the bit",
+                            try_='device="cpu" for the loaders and the learner')  # fmt: skip
+    remembers = getattr(learn.optimizer, "state", {})
+    if any(isinstance(value, torch.Tensor) for state in remembers.values() for value in state.values()):
+        raise ArgumentError("the optimizer remembers gradients of an earlier run, which a script would not",
+                            try_="ejecting before the run, or from a new learner with this model")  # fmt: skip
+
+
+def _script(
+    learn: Learner,
+    stem: str,
+    recipe: Recipe,
+    epochs: int,
+    lr: float | slice | None,
+    seed: int | None,
+    settings: dict[str, Any],
+) -> tuple[str, dict[str, Any], str]:
+    copied = Copied()
+    loss, metrics = (
+        _loss_code(learn.loss_func, copied),
+        [_metric_code(metric, copied) for metric in learn.metrics],
+    )
+    model = code_of(learn.model, copied)
+    data = data_code(learn.dls)
+    if clash := sorted(set(copied.pieces) & (names_of_parts() | _TAKEN)):
+        raise ArgumentError(f"the script has something of its own that is called {clash[0]}, as a function of yours is",
+                            try_=f"another name for {clash[0]}")  # fmt: skip
+    arrays = {f"model.{name}": as_array(value, name) for name, value in learn.model.state_dict().items()}
+    arrays |= data.arrays
+    if seed is None:
+        arrays["random_state"] = torch.get_rng_state().numpy()
+    stages, call = RECIPES[recipe](learn, epochs, lr, **settings)
+    names = ["train_loss", "valid_loss", *(meter.name for meter in learn.meters)]
+    constants = [*data.settings, f"NAMES = {_list(names)}"]
+    if any("fit_one_cycle" in line for line in stages):
+        constants.append(f"STEPS_OF_EPOCH = {len(learn.dls.train)}")
+    run = [
+        "# Sums are taken in an order, and so have last bits, that depend on the number of threads.",
+        f"torch.set_num_threads({torch.get_num_threads()})",
+        "HERE = Path(__file__).parent",
+        f'start = np.load(HERE / "{stem}.npz")',
+        *data.load,
+        "",
+        f"model = {model}",
+        *(["model.to(memory_format=torch.channels_last)"] if _is_channels_last(learn.model) else []),
+        'model.load_state_dict({name: torch.from_numpy(start[f"model.{name}"]) for name in model.state_dict()})',
+        f"loss_func = {loss}",
+        f"metrics = [{', '.join(metrics)}]",
+        "",
+        f"torch.manual_seed({seed})"
+        if seed is not None
+        else 'torch.set_rng_state(torch.from_numpy(start["random_state"]))',
+        *stages,
+        "",
+        f'np.savez(HERE / "{stem}-trained.npz", **{{name: value.numpy() for name, value in model.state_dict().items()}})',
+    ]
+    lies = f"the weights that it starts from{', and the data' if data.arrays else ''}"
+    lies = f"{stem}.npz beside it holds {lies}" + (
+        f";\n{stem}.csv says which files are for what." if data.table else "."
+    )
+    says = (
+        f"{call}: {_MARK}, written by plainlearn {__version__}.\n\n"
+        f"Run it with `python {stem}.py`. {lies}\n"
+        f"It ends with the same weights as the learner, to the bit, and keeps them in {stem}-trained.npz.\n"
+    )
+    own = {**copied.pieces, **data.definitions}
+    return compose(says, constants, own, copied.imports, run), arrays, data.table
+
+
+def _is_channels_last(model: nn.Module) -> bool:
+    wide = [
+        value
+        for value in model.parameters()
+        if value.ndim == 4 and value.shape[1] > 1 and value.shape[2:] != (1, 1)
+    ]
+    return bool(wide) and all(value.is_contiguous(memory_format=torch.channels_last) for value in wide)
+
+
+def _loss_code(loss_func: Any, copied: Copied) -> str:
+    if type(loss_func) is CrossEntropyLossFlat:
+        usual = loss_func.weight is None and (
+            loss_func.axis,
+            loss_func.ignore_index,
+            loss_func.label_smoothing,
+        ) == (-1, -100, 0)
+        if usual and loss_func.reduction == "mean":
+            return "F.cross_entropy"
+    if type(loss_func) is MSELossFlat and loss_func.reduction == "mean":
+        return "squared_error"
+    if isinstance(loss_func, nn.Module) and type(loss_func).__module__ == "torch.nn.modules.loss":
+        return code_of(loss_func, copied)
+    if getattr(F, getattr(loss_func, "__name__", ""), None) is loss_func:
+        return f"F.{loss_func.__name__}"
+    if str(getattr(loss_func, "__module__", type(loss_func).__module__)).startswith("plainlearn.losses"):
+        raise ArgumentError(
+            f"the loss {loss_func!r}, with its settings, is not written down",
+            try_="loss_func=F.cross_entropy",
+        )
+    return copied.take(loss_func, "the loss")
+
+
+def _metric_code(metric: Any, copied: Copied) -> str:
+    if metric in (accuracy, error_rate):
+        return metric.__name__
+    return copied.take(metric, "the metric")
+
+
+def _list(names: list[str]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"

@@ -1,0 +1,275 @@
+"""An ejected script, run by itself without plainlearn, ends with the learner's weights and prints the learner's table."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plainlearn.core.errors import ArgumentError
+from plainlearn.core.seed import set_seed
+from plainlearn.data import DataLoader, DataLoaders
+from plainlearn.eject import eject
+from plainlearn.optim import SGD, Adam
+from plainlearn.train import Callback, Learner
+
+# A package of that name that cannot be imported, in front of the one that is installed.
+ALONE = "raise ImportError('an ejected script needs no plainlearn')"
+
+
+def mnist_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """How far the squashed predictions are from their targets of 0 and 1, on average."""
+    predictions = predictions.sigmoid()
+    return torch.where(targets == 1, 1 - predictions, predictions).mean()
+
+
+def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
+    """The share of predictions on the right side of one half, after the sigmoid."""
+    return ((predictions.sigmoid() > 0.5) == targets).float().mean()
+
+
+def run_alone(script: Path) -> str:
+    """What the script prints in a process that cannot import plainlearn."""
+    empty = script.parent / "without"
+    (empty / "plainlearn").mkdir(parents=True, exist_ok=True)
+    (empty / "plainlearn" / "__init__.py").write_text(ALONE)
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        cwd=empty,
+        env=os.environ | {"PYTHONPATH": str(empty)},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def without_time(table: str) -> list[str]:
+    """The rows of a table without their last column."""
+    return [line.rpartition(" ")[0].rstrip() for line in table.splitlines()]
+
+
+def prove(learn: Learner, script: Path, capsys: Any, **run: Any) -> str:
+    """Eject, train, run the script: equal weights, bit for bit, and equal tables. Returns the script's text."""
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    random_before = torch.get_rng_state()
+    eject(learn, script, **run)
+    assert torch.equal(torch.get_rng_state(), random_before)
+    assert all(torch.equal(before[name], value) for name, value in learn.model.state_dict().items())
+    if "seed" in run:
+        set_seed(run["seed"])
+    settings = {name: value for name, value in run.items() if name not in ("recipe", "epochs", "lr", "seed")}
+    rate = [run["lr"]] if "lr" in run else []
+    capsys.readouterr()
+    getattr(learn, run.get("recipe", "fit"))(run["epochs"], *rate, **settings)
+    table = without_time(capsys.readouterr().out)
+    assert without_time(run_alone(script)) == table
+    after = learn.model.state_dict()
+    with np.load(script.with_name(f"{script.stem}-trained.npz")) as trained:
+        assert sorted(trained) == sorted(after)
+        for name, value in after.items():
+            assert np.array_equal(trained[name], value.numpy()), name
+    text = script.read_text("utf-8")
+    assert "import plainlearn" not in text
+    assert "from plainlearn" not in text
+    check_style(script)
+    return text
+
+
+def check_style(script: Path) -> None:
+    """What ruff asks of any file, and the formatting of ours."""
+    for command in (["check", "--select", "E,F,I,B,UP,RUF100"], ["format", "--check"]):
+        answer = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "ruff",
+                *command,
+                "--isolated",
+                "--no-cache",
+                "--line-length",
+                "120",
+                str(script),
+            ]
+            if command[0] == "check"
+            else [
+                sys.executable,
+                "-m",
+                "ruff",
+                *command,
+                "--isolated",
+                "--no-cache",
+                "--line-length",
+                "110",
+                str(script),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def digits(count: int = 300) -> tuple[Tensor, Tensor]:
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.rand(count, 784, generator=drawn)
+    return x, (x[:, :392].mean(1, keepdim=True) > x[:, 392:].mean(1, keepdim=True)).long()
+
+
+def loaders(bs: int = 64, **training: Any) -> DataLoaders:
+    x, y = digits()
+    train = DataLoader(list(zip(x[:200], y[:200], strict=True)), bs=bs, **training)
+    return DataLoaders(train, DataLoader(list(zip(x[200:], y[200:], strict=True)), bs=bs), device="cpu")
+
+
+def simple_net() -> nn.Module:
+    return nn.Sequential(nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 1))
+
+
+def test_the_linear_model_of_the_lesson_ends_equal(tmp_path: Path, capsys: Any) -> None:
+    learn = Learner(loaders(), nn.Linear(784, 1), mnist_loss, SGD, metrics=batch_accuracy)
+    text = prove(learn, tmp_path / "linear.py", capsys, epochs=3, lr=1.0)
+    assert len(text.splitlines()) < 150
+
+
+def test_the_simple_net_ends_equal_with_a_shuffled_order(tmp_path: Path, capsys: Any) -> None:
+    learn = Learner(loaders(shuffle=True), simple_net(), mnist_loss, SGD, metrics=batch_accuracy)
+    text = prove(learn, tmp_path / "net.py", capsys, recipe="fit", epochs=3, lr=0.1, seed=42)
+    assert len(text.splitlines()) < 150
+    assert "torch.manual_seed(42)" in text
+
+
+def test_one_cycle_of_adam_ends_equal_whatever_the_generator_stood_at(tmp_path: Path, capsys: Any) -> None:
+    torch.rand(7)
+    net = nn.Sequential(nn.Linear(784, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Dropout(0.2), nn.Linear(30, 1))
+    learn = Learner(loaders(shuffle=True, drop_last=True), net, mnist_loss, Adam, metrics=batch_accuracy)
+    prove(learn, tmp_path / "cycle.py", capsys, recipe="fit_one_cycle", epochs=3, lr=0.01)
+
+
+def test_depths_momentum_and_a_seeded_loader_are_kept(tmp_path: Path, capsys: Any) -> None:
+    net = simple_net()
+    learn = Learner(
+        loaders(shuffle=True, seed=3), net, mnist_loss, partial(SGD, mom=0.9), wd=0.1,
+        splitter=lambda model: [list(model[0].parameters()), list(model[2].parameters())],
+    )  # fmt: skip
+    list(learn.dls.train)  # an epoch that somebody looked at
+    prove(learn, tmp_path / "depths.py", capsys, recipe="fit_one_cycle", epochs=2, lr=slice(0.01, 0.1))
+
+
+class Net(nn.Module):
+    """A model of somebody's own."""
+
+    def __init__(self, hidden: int = 8) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(784, hidden), nn.Linear(hidden, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.relu(self.first(x)))
+
+
+def flat_cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(predictions, targets[:, 0])
+
+
+def test_a_class_of_ones_own_is_copied(tmp_path: Path, capsys: Any) -> None:
+    learn = Learner(loaders(shuffle=True), Net(), flat_cross_entropy, torch.optim.Adagrad)
+    text = prove(learn, tmp_path / "own.py", capsys, epochs=2, lr=0.01)
+    assert "class Net(nn.Module):" in text
+
+
+def test_the_same_learner_gives_the_same_text(tmp_path: Path) -> None:
+    learn = Learner(loaders(shuffle=True), simple_net(), mnist_loss, SGD, metrics=batch_accuracy)
+    first = eject(learn, tmp_path / "train.py", epochs=1, lr=0.1).read_text()
+    arrays = (tmp_path / "train.npz").read_bytes()
+    assert eject(learn, tmp_path / "train.py", epochs=1, lr=0.1).read_text() == first
+    assert (tmp_path / "train.npz").read_bytes() == arrays
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+class Watcher(Callback):
+    def on_epoch(self, learner: Learner, epoch: Any) -> None: ...
+
+
+def outer(factor: float) -> Any:
+    def scaled_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+        return factor * mnist_loss(predictions, targets)
+
+    return scaled_loss
+
+
+class Asks(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(784, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def a_learner(
+    model: nn.Module | None = None, loss: Any = mnist_loss, dls: Any = None, **more: Any
+) -> Learner:
+    return Learner(loaders() if dls is None else dls, model or simple_net(), loss, SGD, **more)
+
+
+REFUSED = {
+    "a lambda": (lambda: a_learner(loss=lambda p, t: (p - t).abs().mean()), "the loss is a lambda"),
+    "a closure": (lambda: a_learner(loss=outer(2.0)), "uses factor of the function around it"),
+    "a callback": (lambda: a_learner(cbs=Watcher()), "the callback Watcher"),
+    "a class with arguments": (lambda: a_learner(Asks(1)), "Asks asks for width"),
+    "a changed class": (lambda: a_learner(Net(9), flat_cross_entropy), "makes another model"),
+    "another loader": (
+        lambda: a_learner(dls=DataLoaders([(torch.zeros(4, 784), torch.ones(4, 1))], [(torch.zeros(4, 784), torch.ones(4, 1))])),
+        "from a DataLoader of plainlearn; found: a list",
+    ),
+    "bf16": (lambda: a_learner().to_bf16(), "computes in bf16"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_written_down_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    make, message = REFUSED[name]
+    with pytest.raises(ArgumentError, match=message):
+        eject(make(), tmp_path / "train.py", epochs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_optimizer_that_remembers_is_refused(tmp_path: Path) -> None:
+    learn = Learner(loaders(), simple_net(), mnist_loss, Adam)
+    with learn.no_logging():
+        learn.fit(1, 0.01)
+    with pytest.raises(ArgumentError, match="remembers gradients of an earlier run"):
+        eject(learn, tmp_path / "train.py", epochs=1)
+
+
+def test_a_file_of_somebodys_own_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print('mine')\n")
+    with pytest.raises(ArgumentError, match="is no ejected script"):
+        eject(a_learner(), tmp_path / "train.py", epochs=1)
+    assert (tmp_path / "train.py").read_text() == "print('mine')\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "run", "message"),
+    [
+        ("train.txt", {}, "name of a Python file"),
+        ("train.py", {"recipe": "fit_sgdr"}, "recipe is 'fit_sgdr'"),
+        ("train.py", {"epochs": 0}, "n_epoch is 0"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(
+    path: str, run: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        eject(a_learner(), tmp_path / path, **{"epochs": 1} | run)
