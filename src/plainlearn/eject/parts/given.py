@@ -5,16 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from torch import Tensor, nn
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 
-HERE: Path
-START: str
-TABLE: str
-DATA: Path
-STEPS_OF_EPOCH: int
-NAMES: list[str]
-model: nn.Module
-loss_func: Callable[[Tensor, Tensor], Tensor]
-metrics: list[Callable[[Tensor, Tensor], Tensor]]
-train_batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]
-valid_batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+DATA: Path = Path()
+HERE: Path = Path()
+TABLE: str = ""
+NAMES: list[str] = []
+STEPS_OF_EPOCH: int = 1
+SIZE: tuple[int, int] = (1, 1)
+loss_func: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+metrics: list[Callable[[Tensor, Tensor], Tensor]] = []
+
+
+def train_batches() -> Iterator[tuple[Tensor, Tensor]]:
+    """An epoch of training batches."""
+    raise NotImplementedError
+
+
+def valid_batches() -> Iterator[tuple[Tensor, Tensor]]:
+    """The validation set in batches."""
+    raise NotImplementedError
+
+
+def item_maps(maps: np.ndarray, sizes: np.ndarray, rng: np.random.Generator, train: bool) -> np.ndarray:
+    """The item transforms of one picture."""
+    raise NotImplementedError
+
+
+def batch_maps(maps: np.ndarray, sizes: np.ndarray, rng: np.random.Generator, train: bool) -> np.ndarray:
+    """The geometric transforms of one batch."""
+    raise NotImplementedError
+
+
+def light(count: int, rng: np.random.Generator, train: bool) -> Tensor | None:
+    """What becomes of each level in each picture and channel of a batch."""
+    raise NotImplementedError
