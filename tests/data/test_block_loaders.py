@@ -157,6 +157,28 @@ def test_show_batch_draws_a_grid_of_titled_pictures(files: list[Path]) -> None:
         plt.close("all")
     with pytest.raises(ArgumentError, match="max_n is 0"):
         dls.show_batch(max_n=0)
+    with pytest.raises(ArgumentError, match="max_n is 0"):
+        dls.show_batch(max_n=0, unique=True)
+
+
+def test_a_side_and_new_items_show_themselves(files: list[Path]) -> None:
+    dls = pictures(files, batch_tfms=[Flip(1.0), Normalize.from_stats([0.5] * 3, [0.5] * 3)])
+    for loader, count in ((dls.train, 4), (dls.valid, 3), (dls.test_dl(files[:2], with_labels=True), 2)):
+        loader.show_batch(max_n=count, nrows=1)
+        axes = plt.gcf().axes
+        assert axes[0].get_subplotspec().get_gridspec().get_geometry() == (1, count)
+        shown = [np.asarray(ax.images[0].get_array()) for ax in axes]
+        batch = loader.one_batch()
+        if loader is not dls.train:
+            assert np.array_equal(shown[0], loader.decode(batch)[0][0].permute(1, 2, 0).numpy())
+            assert [ax.get_title() for ax in axes] == [dls.vocab[int(label)] for label in batch[1][:count]]
+        plt.close("all")
+    dls.train.show_batch(max_n=2, unique=True)
+    assert len({ax.get_title() for ax in plt.gcf().axes}) == 1
+    plt.close("all")
+    dls.test_dl(files[:2]).show_batch()
+    assert [ax.get_title() for ax in plt.gcf().axes] == ["", ""]
+    plt.close("all")
 
 
 def test_unique_shows_one_item_again_and_again_as_chance_has_it(files: list[Path]) -> None:

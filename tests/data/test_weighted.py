@@ -105,7 +105,7 @@ def test_every_class_comes_equally_often() -> None:
     assert len(balanced.train) == len(dls.train)
     assert balanced.valid is dls.valid
     assert balanced.vocab == dls.vocab
-    assert type(dls.train) is DataLoader, "the loaders themselves were changed"
+    assert not isinstance(dls.train, WeightedDataLoader), "the loaders themselves were changed"
 
 
 def test_of_several_labels_the_rarest_counts() -> None:

@@ -74,6 +74,26 @@ class Gather:
         return tuple(block.settle(field) for block, field in zip(self.blocks, fields, strict=True))
 
 
+class BlockLoader(DataLoader):
+    """The batches of one side, or of new items, which it can show: `dls.valid.show_batch()`."""
+
+    def decode(self, batch: Sequence[Any]) -> tuple[Any, ...]:
+        """A batch as it was before `to_model` and the batch transforms."""
+        return cast(ToModel, self.after_batch).decode(batch)
+
+    def show_batch(
+        self,
+        b: Sequence[Any] | None = None,
+        max_n: int = 9,
+        nrows: int | None = None,
+        ncols: int | None = None,
+        figsize: tuple[float, float] | None = None,
+        unique: bool = False,
+    ) -> None:
+        """A grid of samples as the model gets them, undone for the eye; see `BlockLoaders.show_batch`."""
+        _show_batch(self, b, max_n, nrows, ncols, figsize, unique=unique)
+
+
 class BlockLoaders(DataLoaders):
     """Training and validation loaders over `Datasets`; everything about what a value means is asked of its block."""
 
@@ -112,9 +132,9 @@ class BlockLoaders(DataLoaders):
         losses = [block.loss_func() for block in blocks[datasets.train.n_inp :]]
         self.loss_func = losses[0] if len(losses) == 1 else None
 
-    def _loader(self, dataset: BlockDataset, side: int, device: torch.device, **settings: Any) -> DataLoader:
+    def _loader(self, dataset: BlockDataset, side: int, device: torch.device, **settings: Any) -> BlockLoader:
         settings.setdefault("num_workers", self.num_workers)
-        return DataLoader(
+        return BlockLoader(
             dataset,
             device=device,
             after_batch=ToModel(dataset.blocks, self.batch_tfms, side),
@@ -128,7 +148,7 @@ class BlockLoaders(DataLoaders):
         bs: int | None = None,
         with_labels: bool = False,
         num_workers: int | None = None,
-    ) -> DataLoader:
+    ) -> BlockLoader:
         """A loader of new items, in their order, with the transforms of validation.
 
         `test_items` is a list, a table, or one item: a path, bytes, an image's array (H, W, C). Batches are
@@ -154,7 +174,7 @@ class BlockLoaders(DataLoaders):
             dataset, 1, self._place(), bs=self.valid.bs if bs is None else bs, num_workers=workers
         )
 
-    def augmented(self, loader: DataLoader) -> DataLoader:
+    def augmented(self, loader: DataLoader) -> BlockLoader:
         """The items of one of these loaders in their order, with the transforms of training: drawn anew each time."""
         given = cast(BlockDataset, loader.dataset)
         base = self.datasets.train
@@ -164,7 +184,7 @@ class BlockLoaders(DataLoaders):
         )  # fmt: skip
         return self._loader(dataset, 0, self._place(), bs=loader.bs)
 
-    def unaugmented(self) -> DataLoader:
+    def unaugmented(self) -> BlockLoader:
         """The training items in their order, with the transforms of validation: nothing random acts on them."""
         return self.test_dl(self.datasets.train.items, with_labels=True)
 
@@ -243,13 +263,7 @@ class BlockLoaders(DataLoaders):
 
     def decoded_samples(self, batch: Sequence[Any], side: int = 0, max_n: int = 9) -> list[tuple[Any, ...]]:
         """The first `max_n` samples of a batch as people read them."""
-        if max_n < 1:
-            raise ArgumentError(f"max_n is {max_n}; expected 1 or more")
-        fields = [to_cpu(field)[:max_n] for field in self.decode(batch, side)]
-        return [
-            tuple(block.decode(value) for block, value in zip(self.blocks, sample, strict=False))
-            for sample in zip(*fields, strict=True)
-        ]
+        return _decoded_samples(self.loaders[side], batch, max_n)
 
     def show_batch(
         self,
@@ -262,26 +276,45 @@ class BlockLoaders(DataLoaders):
         ds_idx: int = 0,
     ) -> None:
         """A grid of samples as the model gets them, undone for the eye. `unique=True` draws one item again and again."""
-        # A look is no beginning of an epoch: `one_batch` leaves the loader's place where it was.
-        batch = (
-            self._repeated(max_n, ds_idx)
-            if unique
-            else b
-            if b is not None
-            else self.loaders[ds_idx].one_batch()
-        )
-        show_samples(self.blocks, self.decoded_samples(batch, ds_idx, max_n), nrows, ncols, figsize)
-
-    def _repeated(self, count: int, side: int) -> Any:
-        """One item, drawn `count` times: what is random in its way can be seen."""
-        loader = cast(DataLoader, self.loaders[side])
-        rng = fresh_generator()
-        samples = [cast(BlockDataset, loader.dataset).sample(0, rng) for _ in range(count)]
-        batch: Any = to_device(loader.collate_fn(samples), self._place())
-        return cast(ToModel, loader.after_batch)(batch, rng)
+        _show_batch(self.loaders[ds_idx], b, max_n, nrows, ncols, figsize, unique=unique)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.datasets}, bs={self.train.bs}, on {self.device})"
+
+
+def _show_batch(
+    loader: DataLoader,
+    batch: Sequence[Any] | None,
+    max_n: int,
+    nrows: int | None,
+    ncols: int | None,
+    figsize: tuple[float, float] | None,
+    *,
+    unique: bool,
+) -> None:
+    # A look is no beginning of an epoch: `one_batch` leaves the loader's place where it was.
+    shown: Any = _repeated(loader, max_n) if unique else loader.one_batch() if batch is None else batch
+    blocks = cast(BlockDataset, loader.dataset).blocks
+    show_samples(blocks, _decoded_samples(loader, shown, max_n), nrows, ncols, figsize)
+
+
+def _repeated(loader: DataLoader, count: int) -> Any:
+    """One item, drawn `count` times: what is random in its way can be seen."""
+    rng = fresh_generator()
+    samples = [cast(BlockDataset, loader.dataset).sample(0, rng) for _ in range(max(1, count))]
+    batch: Any = to_device(loader.collate_fn(samples), cast(torch.device, loader.device))
+    return cast(ToModel, loader.after_batch)(batch, rng)
+
+
+def _decoded_samples(loader: DataLoader, batch: Sequence[Any], max_n: int) -> list[tuple[Any, ...]]:
+    if max_n < 1:
+        raise ArgumentError(f"max_n is {max_n}; expected 1 or more")
+    fields = [to_cpu(field)[:max_n] for field in cast(ToModel, loader.after_batch).decode(batch)]
+    blocks = cast(BlockDataset, loader.dataset).blocks
+    return [
+        tuple(block.decode(value) for block, value in zip(blocks, sample, strict=False))
+        for sample in zip(*fields, strict=True)
+    ]
 
 
 def show_samples(
