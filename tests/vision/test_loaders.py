@@ -12,8 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from plainlearn.core.errors import ArgumentError, DataError, MissingFileError, ShapeError, SplitError
-from plainlearn.data import MultiCategoryBlock, RegressionBlock, get_image_files
+from plainlearn.core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    MissingFileError,
+    ShapeError,
+    SplitError,
+)
+from plainlearn.data import DataWarning, MultiCategoryBlock, RegressionBlock, get_image_files
 from plainlearn.data.download import untar_data
 from plainlearn.data.urls import URLs
 from plainlearn.vision.blocks import ImageBlock
@@ -245,7 +252,7 @@ def test_a_table_of_one_column_says_which_delimiter_it_may_need(folder: Path) ->
     refused(DataError, r"cannot be read as a table", make, table(folder, rows("a", "b", "a", "b,extra")))
     refused(
         DataError,
-        r"cannot be read as a table: 'utf-8' codec",
+        r"is not UTF-8 text: 'utf-8' codec(?s:.*)\n  Try saving it as UTF-8",
         make,
         table(folder, rows("ä", "b", "ä", "b"), "latin-1"),
     )
@@ -290,10 +297,26 @@ def test_an_empty_label_is_refused_by_file_and_row(folder: Path, empty: str) -> 
     )
 
 
+def test_a_first_row_taken_for_a_header_is_refused(folder: Path) -> None:
+    lines = "\n".join(f"{name},{label}" for name, label in zip(GOOD, "abab", strict=True))
+    make = ImageDataLoaders.from_csv
+    said = r"the first line, taken for the names of the columns, names the image .*\n  Try header=None"
+    refused(DataError, said, make, table(folder, lines))
+    dls = make(folder, header=None, seed=5, valid_pct=0.3, num_workers=0)
+    assert len(dls.train_ds) + len(dls.valid_ds) == 4
+    table(folder, lines.replace("train/", "").replace(".png", ""))
+    refused(DataError, said, make, folder, folder="train", suff=".png")
+
+
+def test_what_is_no_table_is_refused(folder: Path) -> None:
+    said = r"df is str 'labels\.csv'; expected a table(?s:.*)Try ImageDataLoaders\.from_csv"
+    refused(ArgumentTypeError, said, ImageDataLoaders.from_df, "labels.csv", folder)
+
+
 def test_repeated_rows_are_left_out_with_a_warning_and_contradictions_refused(folder: Path) -> None:
     names = [*GOOD, "valid/cat/cat_0.png", "valid/dog/dog_0.png"]
     df = pd.DataFrame({"n": [*names, *names[:2]], "l": [*"ababab", *"ab"]})
-    with pytest.warns(UserWarning, match="2 of 8 rows repeat an image and are left out"):
+    with pytest.warns(DataWarning, match="2 of 8 rows repeat an image and are left out"):
         dls = ImageDataLoaders.from_df(df, folder, seed=5, valid_pct=0.2, num_workers=0)
     assert len(dls.train_ds) + len(dls.valid_ds) == 6
     df.loc[7, "l"] = "a"

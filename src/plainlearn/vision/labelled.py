@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError, MissingFileError
 from plainlearn.core.paths import Path
+from plainlearn.data.examine import tell
 from plainlearn.data.label import ColReader, is_missing
 
 
@@ -21,13 +21,13 @@ class Labelled(NamedTuple):
     label: Any
 
 
-def refuse_missing(files: Sequence[Any], source: str, what: str = "images") -> None:
+def refuse_missing(files: Sequence[Any], source: str, what: str = "images", *, try_: str = "") -> None:
     """Raise `MissingFileError` unless all files that `source` names are there."""
     missing = [str(file) for file in files if not os.path.exists(file)]  # noqa: PTH110 (10× as fast as Path)
     if missing:
         raise MissingFileError(
             f"{len(missing)} of {len(files)} {what} that {source} names are not there; the first is {missing[0]}",
-            try_="folder= and suff= (such as '.jpg') to say where the names point",
+            try_=try_,
         )
 
 
@@ -66,10 +66,9 @@ def without_repeats(pairs: Sequence[Labelled]) -> list[Labelled]:
             )
     repeated = len(pairs) - len(kept)
     if repeated:
-        warnings.warn(
+        tell(
             f"{repeated} of {len(pairs)} rows repeat an image and are left out, as a random split would put it on "
-            "both sides; use df.drop_duplicates() to do so yourself, or valid_col= to keep them on one side",
-            stacklevel=3,
+            "both sides; use df.drop_duplicates() to do so yourself, or valid_col= to keep them on one side"
         )
     return list(kept.values())
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from plainlearn.core.errors import DataError, MissingFileError
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentTypeError, DataError, MissingFileError
 from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
 from plainlearn.data.block import DataBlock
@@ -186,12 +187,18 @@ class ImageDataLoaders(BlockLoaders):
         Raises `DataError` for a row without a label, an image that has two different labels, or one that
         is on both sides; of rows that repeat each other, one is kept, with a warning.
         """
+        if not hasattr(df, "iloc"):
+            raise ArgumentTypeError(
+                f"df is {describe(df)}; expected a table, as pandas has them",
+                try_="ImageDataLoaders.from_csv(path, csv_fname)",
+            )
         if len(df) == 0:
             raise DataError("the table has no rows; expected a file name and a label in each")
         names, labels = _column(df, fn_col, "fn_col"), _column(df, label_col, "label_col")
         base = Path(path) / folder
         files = [base / f"{name}{suff}" for name in names]
-        refuse_missing(files, f"the column {fn_col!r}")
+        hint = "folder= and suff= (such as '.jpg') to say where the names point"
+        refuse_missing(files, f"the column {fn_col!r}", try_=hint)
         if label_delim is not None:
             labels = [split_labels(label, label_delim) for label in labels]
         refuse_unlabelled(files, labels, f"the column {label_col!r}")
@@ -237,6 +244,11 @@ class ImageDataLoaders(BlockLoaders):
                     file, header=header, sep=delimiter or ",", quoting=cast(Any, quoting), dtype=str,
                     keep_default_na=False, index_col=False, encoding="utf-8-sig",
                 )  # fmt: skip
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{file} is not UTF-8 text: {error}",
+                try_="saving it as UTF-8, or from_df(pd.read_csv(file, encoding='latin-1', dtype=str), path)",
+            ) from error
         except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are of these
             raise DataError(f"{file} cannot be read as a table: {str(error).strip()}") from error
         if df.shape[1] < 2:
@@ -246,6 +258,8 @@ class ImageDataLoaders(BlockLoaders):
                 f"{file} has one column, {line!r}, with the delimiter {delimiter or ','!r}; expected file names and labels",
                 try_=f"delimiter={other!r}" if other else "a column of labels beside the file names",
             )
+        if header is not None:
+            _refuse_lost_row(df, Path(path), **kwargs)
         return cls.from_df(df, path, **kwargs)
 
 
@@ -354,6 +368,19 @@ def _column(df: Any, column: int | str, name: str) -> list[Any]:
     if isinstance(column, int) and not -len(df.columns) <= column < len(df.columns):
         raise DataError(f"{name} is {column}; the table has {len(df.columns)} columns")
     return list(df[column] if isinstance(column, str) else df.iloc[:, column])
+
+
+def _refuse_lost_row(
+    df: Any, path: Path, fn_col: int | str = 0, folder: str = "", suff: str = "", **_: Any
+) -> None:
+    """A table without a header whose first row was taken for one would be an image short, in silence."""
+    if isinstance(fn_col, int) and -df.shape[1] <= fn_col < df.shape[1]:
+        name = f"{df.columns[fn_col]}{suff}"
+        if (path / folder / name).is_file():
+            raise DataError(
+                f"the first line, taken for the names of the columns, names the image {name}",
+                try_="header=None for a table without a header",
+            )
 
 
 def _block_for(labels: Sequence[Any]) -> Block:
