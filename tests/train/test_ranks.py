@@ -36,6 +36,7 @@ def run(mode: str, out: Path, processes: int, bs: int) -> subprocess.CompletedPr
 def told(mode: str, out: Path, processes: int, bs: int) -> list[dict[str, Any]]:
     done = run(mode, out, processes, bs)
     assert done.returncode == 0, done.stderr
+    assert "Exception ignored" not in done.stderr, "each leaves the others in order"
     assert done.stdout.count("train_loss") == 1, "the table is printed once"
     assert len(list(out.glob("models/last*"))) == 1, "one file is saved"
     return [json.loads((out / f"{rank}-of-{processes}.json").read_text()) for rank in range(processes)]

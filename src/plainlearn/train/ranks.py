@@ -10,6 +10,7 @@ numbers are put together in the order of the batches: they are those of one proc
 from __future__ import annotations
 
 import atexit
+import gc
 import itertools
 import os
 import time
@@ -271,6 +272,13 @@ def _of_environment(name: str, default: int | None) -> int:
 
 
 def _leave() -> None:
+    """Leave the others in order.
+
+    A thread of gloo's that puts away its last piece of work asks for the interpreter's lock; if the
+    interpreter has begun to end by then, the thread aborts the process. It is given the time first.
+    """
+    gc.collect()
+    time.sleep(0.1)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
