@@ -102,6 +102,7 @@ from plainlearn.vision.audit import audit_folder
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
+from plainlearn.vision.exporting import export, load_learner
 from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head
 from plainlearn.vision.image import load_image, verify_images
 from plainlearn.vision.learner import cnn_learner, unet_learner, vision_learner
@@ -109,6 +110,7 @@ from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, Ran
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
 from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
 from plainlearn.vision.pilimage import PILImage, PILImageBW, PILMask, image2tensor
+from plainlearn.vision.predictor import Predictor
 from plainlearn.vision.resize_files import resize_images
 from plainlearn.vision.tensorimage import TensorImage
 from plainlearn.vision.transforms import (
@@ -192,6 +194,7 @@ __all__ = [
     "Path",
     "Pipeline",
     "PointBlock",
+    "Predictor",
     "RMSProp",
     "RandomErasing",
     "RandomResizedCrop",
@@ -235,6 +238,7 @@ __all__ = [
     "create_vision_model",
     "default_device",
     "error_rate",
+    "export",
     "first",
     "get_files",
     "get_image_files",
@@ -243,6 +247,7 @@ __all__ = [
     "imagenet_stats",
     "layer_by_layer",
     "load_image",
+    "load_learner",
     "mae",
     "math",
     "matplotlib",

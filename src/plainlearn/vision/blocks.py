@@ -110,6 +110,12 @@ class ImageBlock(Block):
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
         return audit(list(files.values()), labels, sides, **more)
 
+    def export(self, learner: Any, file: Any, **options: Any) -> Any:
+        """The model file that `learner.export` asks of its first block."""
+        from plainlearn.vision.exporting import export
+
+        return export(learner, file, **options)
+
     def _decoded(self, source: Source) -> NDArray[np.uint8]:
         if self.mode is None:
             return load_channels(source, self.channels, value_range=self.value_range)

@@ -1,0 +1,103 @@
+"""A model file's card as text that a person reads; whatever the file says, it is shown and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from plainlearn.inference.modelfile import ModelFile
+
+__all__ = ["facts_of", "text_of"]
+
+_LABELS: Final = 12
+
+
+def text_of(file: ModelFile) -> str:
+    """The card: what the model is, what it answers, how well, what it learned from, and under which licence."""
+    card = file.card
+    data, calibration = _part(card, "data"), _part(card, "calibration")
+    labels = _labels(file)
+    lines = [
+        _row("model", f"{card.get('model')}, {sum(t.numel() for t in file.weights.values()):,} numbers"),
+        _row("about", card.get("about") or "nothing was said; learn.export(file, about='…')"),
+        _row("answers", _some(labels) if labels else file.target.get("kind")),
+        _row("input", _steps(file)),
+        *(_row("metric", _metric(cast("Mapping[str, Any]", each))) for each in _list(card, "metrics")),
+        _row("learned from", f"{data.get('train')} items, validated on {data.get('valid')}; fingerprint "
+                             f"{str(data.get('fingerprint'))[:12]}"),
+    ]  # fmt: skip
+    if calibration:
+        lines.append(_row("calibration", f"error {_number(calibration.get('before'))} before, "
+                          f"{_number(calibration.get('after'))} after a temperature of "
+                          f"{_number(calibration.get('temperature'))}, measured on the items that it was found by"))  # fmt: skip
+    history = _part(card, "history")
+    lines += [
+        _row("history", f"{history.get('epochs')} epochs in the last run"),
+        _row("weights from", f"{card.get('weights_from') or 'nowhere: learned from the start, or not told'}"),
+        _row("licence", card.get("licence") or "not told for these weights; ask where they are from"),
+        _row("made", f"{card.get('made')} with "
+             + ", ".join(f"{name} {version}" for name, version in _part(card, "versions").items())),
+    ]  # fmt: skip
+    if file.meaning.unlike_above is None:
+        lines.append(_row("unknown", "it cannot tell inputs unlike its own"))
+    return "\n".join(lines)
+
+
+def facts_of(file: ModelFile) -> dict[str, Any]:
+    """The same as data for other programs."""
+    return {
+        **file.card,
+        "labels": list(_labels(file)),
+        "pipeline": file.pipeline,
+        "target": file.target,
+        "activation": file.meaning.activation,
+        "temperature": file.meaning.temperature,
+        "threshold": file.meaning.threshold,
+        "numbers": sum(tensor.numel() for tensor in file.weights.values()),
+    }
+
+
+def _labels(file: ModelFile) -> Sequence[Any]:
+    found: Any = file.target.get("vocab") or file.target.get("codes") or ()
+    return cast("Sequence[Any]", found) if isinstance(found, (list, tuple)) else ()
+
+
+def _steps(file: ModelFile) -> str:
+    names: list[str] = []
+    for part in ("blocks", "item_tfms", "batch_tfms"):
+        for each in _list(file.pipeline, part):
+            given: Mapping[str, Any] = cast("Mapping[str, Any]", each) if isinstance(each, Mapping) else {}
+            size: Any = given.get("size")
+            names.append(f"{given.get('kind')}{'' if size is None else f'({size})'}")
+    return " -> ".join(names)
+
+
+def _metric(given: Mapping[str, Any]) -> str:
+    low, high = given.get("low"), given.get("high")
+    between = "" if low is None or high is None else f" (95% between {_number(low)} and {_number(high)})"
+    return f"{given.get('name')} {_number(given.get('value'))}{between} on {given.get('items')} items"
+
+
+def _row(name: str, value: Any) -> str:
+    """One line: what a file says must not be able to draw on a terminal, nor begin a line."""
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value))
+    return f"{name:<13} {text}"
+
+
+def _some(labels: Sequence[Any]) -> str:
+    shown = ", ".join(map(str, labels[:_LABELS]))
+    return f"{len(labels)} labels: {shown}{', …' if len(labels) > _LABELS else ''}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, (int, float)) else str(value)
+
+
+def _part(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = given.get(name)
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
+
+
+def _list(given: Mapping[str, Any], name: str) -> list[Any]:
+    found = given.get(name)
+    return cast("list[Any]", found) if isinstance(found, list) else []

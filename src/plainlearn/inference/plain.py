@@ -1,0 +1,117 @@
+"""Objects of ours as plain data, and back by a registry: a file names what it holds, and never what to import."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from plainlearn.core.describe import describe
+from plainlearn.core.errors import ArgumentError, DataError, PlainlearnError
+
+__all__ = ["Kind", "Registry", "checked_fields", "from_plain", "kinds", "to_plain"]
+
+_LONGEST = 100_000  # items of a list in a description: a vocabulary may be long, all else is short
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class that may stand in a file, and its fields: the constructor's argument, and the attribute that holds it."""
+
+    made_by: type[Any]
+    fields: Mapping[str, str]
+
+
+Registry = Mapping[str, Kind]
+
+
+def kinds(*classes: type[Any], **others: Mapping[str, str] | type[Any]) -> Registry:
+    """The registry of these dataclasses."""
+    return {each.__name__: Kind(each, {field.name: field.name for field in fields(each)}) for each in classes}
+
+
+def to_plain(thing: Any, registry: Registry) -> dict[str, Any]:
+    """`{"kind": name, field: value, …}`. Raises `ArgumentError` for what is not in the registry, or holds code."""
+    kind = registry.get(type(thing).__name__)
+    if kind is None or kind.made_by is not type(thing):
+        raise ArgumentError(
+            f"{thing!r} is of a kind of your own, {type(thing).__name__}; a model file holds no code, so it can hold "
+            f"only what plainlearn knows: {', '.join(sorted(registry))}"
+        )
+    plain: dict[str, Any] = {"kind": type(thing).__name__}
+    for name, attribute in kind.fields.items():
+        value = getattr(thing, attribute)
+        if not _is_plain(value):
+            raise ArgumentError(
+                f"{thing!r} has {describe(value)} as {name}, which no model file can hold; expected numbers and text"
+            )
+        plain[name] = value
+    return plain
+
+
+def from_plain(plain: Any, registry: Registry) -> Any:
+    """What `to_plain` described. Raises `DataError` for an unknown kind, for fields that are missing, too many or odd."""
+    given = dict(cast("Mapping[str, Any]", plain)) if isinstance(plain, Mapping) else {}
+    name = given.pop("kind", None)
+    if not isinstance(name, str) or name not in registry:
+        raise DataError(f"it names {name!r} among its parts; known are {', '.join(sorted(registry))}")
+    kind = registry[name]
+    checked = checked_fields(given, kind.made_by, name, kind.fields)
+    try:
+        return kind.made_by(**checked)
+    except PlainlearnError as error:
+        raise DataError(f"its {name} cannot be: {error.what}") from error
+
+
+def checked_fields(
+    given: Any, made_by: type[Any], name: str, expected: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """The arguments for `made_by`, all there, none beyond, each of its annotated type. Raises `DataError`."""
+    if expected is None:
+        expected = [field.name for field in fields(made_by)]
+    if not isinstance(given, Mapping) or set(cast("Mapping[str, Any]", given)) != set(expected):
+        found = (
+            sorted(map(str, cast("Mapping[str, Any]", given)))
+            if isinstance(given, Mapping)
+            else describe(given)
+        )
+        raise DataError(f"its {name} has {found}; expected {sorted(expected)}")
+    hints = get_type_hints(made_by if is_dataclass(made_by) else made_by.__init__)
+    values = dict(cast("Mapping[str, Any]", given))
+    for field, value in values.items():
+        if not _fits(value, hints[field]):
+            raise DataError(f"the {field} of its {name} is {describe(value)}; expected {hints[field]}")
+    return values
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, cast("Sequence[Any]", value)))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of the annotated type; of callables none is."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, each) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if isinstance(value, (list, tuple)):
+        items = cast("Sequence[Any]", value)
+        if len(items) > _LONGEST or not all(map(_is_plain, items)):
+            return False
+        if hint is Any:
+            return True
+        if origin is tuple and inner[-1:] != (Ellipsis,):
+            return len(items) == len(inner) and all(map(_fits, items, inner))
+        of_many = isinstance(origin, type) and issubclass(tuple, origin)
+        return of_many and all(_fits(item, inner[0]) for item in items)
+    if hint is Any or hint is None:
+        return value is None or (hint is Any and _is_plain(value))
+    if not isinstance(hint, type):
+        return False
+    if hint is float and isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -1,0 +1,171 @@
+"""What predicts: one item or a stream of them, by a model, its pipeline and the meaning of its outputs; from any thread."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Final, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.lists import L
+from plainlearn.data.blocks import Block
+from plainlearn.data.dataset import Sample
+from plainlearn.data.remote import RemotePath, is_url
+from plainlearn.inference import unlike
+from plainlearn.inference.meaning import Meaning, decoded, probabilities
+from plainlearn.inference.pipeline import InputPipeline
+
+__all__ = ["UNKNOWN", "ItemPredictor", "Prediction"]
+
+#: The label of what is unlike anything that the model learned from, when `unknown=True` asks for it; its index is -1.
+UNKNOWN: Final = "unknown"
+
+
+class Prediction(NamedTuple):
+    """An answer, as in the course: for classes the label, its number and the probability of each class."""
+
+    label: Any
+    index: Tensor  # pyright: ignore[reportIncompatibleMethodOverride] (it is the course's word)
+    probabilities: Tensor
+
+
+class ItemPredictor:
+    """Predicts from pictures as they come: a path, an address, bytes, a Pillow image, an array, as the input block opens.
+
+    It is not changed by predicting, so threads may share it. `card` is what the model file says of itself.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pipeline: InputPipeline,
+        target: Block,
+        meaning: Meaning,
+        *,
+        unlike: dict[str, Tensor] | None = None,
+        card: dict[str, Any] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.pipeline, self.target, self.meaning = pipeline, target, meaning
+        self.unlike = {name: value.to(self.device) for name, value in (unlike or {}).items()}
+        self.card = card or {}
+        self._parts = _checked_parts(self.model, self.unlike)
+
+    @property
+    def vocab(self) -> L[Any] | None:
+        """The labels, in the order of the probabilities; None of a target that has none."""
+        return self.target.vocab
+
+    def predict(self, item: Any, *, unknown: bool = False) -> Prediction:
+        """`(label, index, probabilities)` for one item.
+
+        `unknown=True` answers `"unknown"`, index -1, for an input unlike what the model learned from. Raises `DataError`
+        for what cannot be read, `MissingFileError` for a file that is not there.
+        """
+        return self.predict_batch([item], unknown=unknown)[0]
+
+    def predict_batch(self, items: Sequence[Any], *, unknown: bool = False) -> list[Prediction]:
+        """A prediction for each item, all at once."""
+        return self._answers(self._samples(items), unknown)
+
+    def predict_many(
+        self, items: Iterable[Any], *, bs: int = 16, unknown: bool = False, threads: int | None = None
+    ) -> Generator[Prediction]:
+        """Predictions for any number of items, in their order, as they are made; the next batches are read meanwhile.
+
+        At most two batches wait. An item that cannot be read raises when its batch's turn comes.
+        """
+        if bs < 1:
+            raise ArgumentError(f"bs is {bs}; expected 1 or more")
+        rest = iter(items)
+        workers = min(8, os.cpu_count() or 1) if threads is None else max(threads, 1)
+        waiting: deque[list[Future[list[Sample]]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                while True:
+                    while len(waiting) < 3 and (batch := list(islice(rest, bs))):
+                        waiting.append([pool.submit(self._samples, [item]) for item in batch])
+                    if not waiting:
+                        return
+                    samples = [sample for each in waiting.popleft() for sample in each.result()]
+                    yield from self._answers(samples, unknown)
+            finally:
+                for batch in waiting:
+                    for each in batch:
+                        each.cancel()
+
+    def outputs(self, items: Sequence[Any]) -> Tensor:
+        """The model's outputs for the items, before temperature and activation."""
+        return self._run(self._samples(items))[0].cpu()
+
+    def strangeness(self, items: Sequence[Any]) -> Tensor:
+        """How unlike each item is to what the model learned from; see `inference.unlike`."""
+        return self._scores(self._run(self._samples(items))[1])
+
+    # ---- on the way
+
+    def _samples(self, items: Sequence[Any]) -> list[Sample]:
+        return self.pipeline.samples([RemotePath(item) if is_url(item) else item for item in items])
+
+    @torch.inference_mode()
+    def _run(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
+        inputs = self.pipeline.batch(samples, self.device)
+        if self._parts is None:
+            return self.model(*inputs), None
+        (x,) = inputs
+        for layer in self._parts[0]:
+            x = layer(x)
+        features = x
+        for layer in self._parts[1]:
+            x = layer(x)
+        return x, features
+
+    def _answers(self, samples: Sequence[Sample], unknown: bool) -> list[Prediction]:
+        outputs, features = self._run(samples)
+        values = probabilities(outputs, self.meaning).cpu()
+        strange = [False] * len(values)
+        if unknown:
+            if self.meaning.unlike_above is None:
+                raise ArgumentError("this model does not know what inputs are unlike its own, so it cannot answer `unknown`",
+                                    try_="exporting it again, with a class for each item")  # fmt: skip
+            strange = cast("list[bool]", (self._scores(features) > self.meaning.unlike_above).tolist())
+        return [
+            Prediction(UNKNOWN, torch.tensor(-1), row)
+            if odd
+            else Prediction(self.target.decode(answer), answer, row)
+            for row, answer, odd in zip(values, decoded(values, self.meaning), strange, strict=True)
+        ]
+
+    def _scores(self, features: Tensor | None) -> Tensor:
+        if features is None:
+            raise ArgumentError("this model does not know what inputs are unlike its own")
+        return unlike.scores(features, self.unlike).cpu()
+
+    def __repr__(self) -> str:
+        labels = "" if self.vocab is None else f", {len(self.vocab)} labels"
+        return f"{type(self).__name__}({type(self.model).__name__}{labels}, on {self.device})"
+
+
+def _checked_parts(
+    model: nn.Module, known: dict[str, Tensor]
+) -> tuple[list[nn.Module], list[nn.Module]] | None:
+    """The model in two parts, with its features between, if it is known what they are usually like."""
+    found = unlike.parts(model) if known else None
+    if found is None:
+        return None
+    width = cast("nn.Linear", found[1][0]).in_features
+    shapes = {name: tuple(value.shape) for name, value in known.items()}
+    classes = shapes.get("directions", (0,))[0]
+    if shapes != {"middle": (width,), "directions": (classes, width)} or not classes:
+        raise DataError(
+            f"what the model knows of unlike inputs has the shapes {shapes}; its features are {width}"
+        )
+    return found

@@ -1,0 +1,158 @@
+"""`learn.export('pets.plain')` and `load_learner`: a learner as one file that holds no code, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from plainlearn.core.errors import ArgumentError
+from plainlearn.core.paths import Path
+from plainlearn.data.block_loaders import BlockLoaders
+from plainlearn.data.blocks import CategoryBlock
+from plainlearn.inference import unlike
+from plainlearn.inference.meaning import meaning_of
+from plainlearn.inference.modelfile import ModelFile, read_model_file, write_model_file
+from plainlearn.inference.pipeline import InputPipeline
+from plainlearn.inference.plain import to_plain
+from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
+from plainlearn.optim.groups import trainable_params
+from plainlearn.train.loop import Learner
+from plainlearn.train.shipping import fit_calibration
+from plainlearn.train.state import bare, model_state
+from plainlearn.vision.card import card_of
+from plainlearn.vision.fileloaders import FileLoaders
+from plainlearn.vision.known import KNOWN
+from plainlearn.vision.models import VisionModel, body_and_head
+from plainlearn.vision.predictor import Predictor
+
+__all__ = ["content_of", "export", "load_learner"]
+
+
+def export(
+    learn: Learner, file: str | os.PathLike[str] = "export.plain", *, calibrate: bool = True, about: str = ""
+) -> Path:
+    """Write the model, the way of its inputs, its labels and a card into one file below `learn.path`. Returns its path.
+
+    The file holds no code: the transforms of validation go in as data, functions that label do not.
+    `calibrate` finds the temperature that makes probabilities honest on the validation set, for this learner too;
+    `about` is a sentence or more for the card. What was at that path is replaced at once, or stays.
+
+    Raises `ArgumentError` naming what cannot be data, such as a `Function` among the transforms that predictions need,
+    or a block of your own; `StorageError` when the file cannot be written.
+    """
+    path = learn.path / file
+    if path.suffix in (".pkl", ".pth", ".pt"):
+        raise ArgumentError(
+            f"{path.name} is a name for a pickle, and this file is none",
+            try_=f"learn.export('{path.stem}.plain')",
+        )
+    content = content_of(learn, calibrate=calibrate, about=about)
+    if learn.ranks.is_main:
+        write_model_file(path, content)
+    learn.ranks.wait()
+    return path
+
+
+def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> ModelFile:
+    """What `export` writes."""
+    dls = learn.dls
+    if not isinstance(dls, BlockLoaders):
+        raise ArgumentError(
+            f"{type(dls).__name__} do not say how an input becomes a batch, nor what an output means",
+            try_="loaders of a DataBlock or of ImageDataLoaders",
+        )
+    targets = dls.blocks[cast(int, dls.n_inp) :]
+    if len(targets) != 1:
+        raise ArgumentError(f"there are {len(targets)} targets; a model file holds one")
+    pipeline, target = InputPipeline.of(dls).as_plain(KNOWN), to_plain(targets[0], KNOWN)
+    meaning = meaning_of(learn.loss_func)
+    seen = _validated(learn)
+    calibration: dict[str, float] = {}
+    known: dict[str, Tensor] = {}
+    if seen is not None and isinstance(targets[0], CategoryBlock) and meaning.activation == "softmax":
+        if calibrate:
+            calibration = fit_calibration(learn.loss_func, seen.outputs, seen.targets)
+        if seen.features is not None:
+            known, limit = unlike.learned_from(seen.features, seen.targets)
+            meaning = meaning_of(learn.loss_func, unlike_above=limit)
+        else:
+            meaning = meaning_of(learn.loss_func)
+    model = bare(learn.model)
+    state = model_state(model)
+    return ModelFile(
+        architecture=_architecture(model),
+        weights=dict(state["weights"]),
+        aside=dict(state["aside"]),
+        pipeline=pipeline,
+        target=target,
+        meaning=meaning,
+        unlike=known,
+        card=card_of(learn, None if seen is None else (seen.outputs, seen.targets), calibration, about),
+    )
+
+
+class _Seen:
+    """Outputs, targets and, where they are known, features of the validation set."""
+
+    def __init__(self, outputs: Any, targets: Any, features: Tensor | None) -> None:
+        self.outputs, self.targets, self.features = outputs, targets, features
+
+
+def _validated(learn: Learner) -> _Seen | None:
+    """One pass over the validation set; None if there is none."""
+    if learn.dls.valid is None or isinstance(learn.dls, FileLoaders):
+        return None
+    model = bare(learn.model)
+    split = unlike.parts(model) if isinstance(model, VisionModel) or type(model) is nn.Sequential else None
+    caught: list[Tensor] = []
+    hook = None if split is None else split[1][0].register_forward_pre_hook(
+        lambda _layer, given: caught.append(given[0].float().cpu())
+    )  # fmt: skip
+    try:
+        outputs, targets = learn.get_preds(act=lambda outputs: outputs)
+    finally:
+        if hook is not None:
+            hook.remove()
+    features = torch.cat(caught) if caught and all(each.ndim == 2 for each in caught) else None
+    return _Seen(outputs, targets, features)
+
+
+def _architecture(model: nn.Module) -> dict[str, Any]:
+    recipe = getattr(model, "recipe", None)
+    if recipe is None:
+        return {"custom": f"{type(model).__module__}.{type(model).__qualname__}"}
+    expects = getattr(model, "expects", None)
+    return {"recipe": asdict(recipe), "expects": None if expects is None else asdict(expects)}
+
+
+# ---------------------------------------------------------------- and back
+
+
+def load_learner(
+    file: str | os.PathLike[str],
+    cpu: bool = True,
+    *,
+    model: Callable[[], nn.Module] | nn.Module | None = None,
+) -> Learner:
+    """A learner from what `learn.export` wrote: it predicts at once, and learns on when it is given data.
+
+    `learn.predict(item)`, `learn.dls.test_dl(items)` and `learn.dls.vocab` work as before. To go on training,
+    `learn.dls = new_loaders` with the same labels. `cpu=False` uses the GPU if there is one. `model` is as in
+    `Predictor.load`, and so are the errors.
+    """
+    content = read_model_file(file)
+    predictor = Predictor.of(content, file, model=model)
+    folder, device = Path(file).absolute().parent, "cpu" if cpu else None
+    dls = FileLoaders(predictor.pipeline, predictor.target, device=device, path=folder)
+    loss = dls.loss_func
+    if isinstance(loss, CrossEntropyLossFlat):
+        loss.temperature = predictor.meaning.temperature
+    if isinstance(loss, BCEWithLogitsLossFlat):
+        loss.thresh = predictor.meaning.threshold
+    network = predictor.model.requires_grad_(True)
+    return Learner(dls, network, loss, splitter=body_and_head if isinstance(network, VisionModel) else trainable_params)
