@@ -150,3 +150,21 @@ def test_a_getter_that_fails_with_an_index_error_ends_nothing_early() -> None:
 def test_what_has_no_audit_says_so() -> None:
     with pytest.raises(DataError, match=r"no input here can be audited; they are Word\(\)"):
         loaders("ab", "ba", "aa", "bb").check()
+
+
+def test_class_names_that_are_most_likely_one_are_told() -> None:
+    names = {
+        "a": "Cat",
+        "b": "cat ",
+        "c": "caf\N{LATIN SMALL LETTER E WITH ACUTE}",
+        "d": "cafe\N{COMBINING ACUTE ACCENT}",
+    }
+    made = block(get_y=lambda word: names[word[0]])
+    words = ["aa", "ba", "ca", "da", "ab", "cb"]
+    with pytest.warns(DataWarning, match=r"'Cat' and 'cat '; 'cafe\\u0301' and 'caf\\xe9'$") as told:
+        made.dataloaders(words, num_workers=0)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made.dataloaders(words, num_workers=0, check=False)
+        block(get_y=lambda word: word[0]).dataloaders(words, num_workers=0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -125,3 +126,14 @@ def test_a_target_that_cannot_be_encoded_and_a_transform_that_fails_are_named(fo
 def test_no_items_and_a_bad_split_are_told(folder: Path) -> None:
     assert "collecting and splitting" in told(folder, fails=DataError, get_items=lambda source: [])
     assert "collecting and splitting" in told(folder, fails=SplitError, splitter=lambda items: ([0], [0]))
+
+
+def test_a_table_is_told_by_its_columns_and_its_numbers_as_people_write_them() -> None:
+    lines: list[str] = []
+    table = pd.DataFrame({"fare": [7.25, 71.5, 8.0], "sex": ["m", "f", "m"]})
+    block = DataBlock(
+        (RegressionBlock, CategoryBlock), get_x="fare", get_y="sex", splitter=IndexSplitter([2])
+    )
+    block.summary(table, write=lines.append)
+    assert lines[0] == "Items: 3, by the source itself, from a table of 3 rows with the columns fare, sex"
+    assert "  Regression: 7.25 -> 7.25" in lines

@@ -15,9 +15,9 @@ from corpus.cases import CASES, make_corpus
 from PIL import Image, ImageFile
 
 from plainlearn.core.errors import DataError, MissingFileError
+from plainlearn.core.paths import shown
 from plainlearn.data.items import find_files, get_image_files
 from plainlearn.vision.image import find_bad_images, image_size, load_image, verify_image
-from plainlearn.vision.imagefile import shown
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, sockets and such names are of Unix")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     _SystemPath = type(pathlib.Path())  # PosixPath or WindowsPath: Python 3.11 cannot subclass Path itself
 
-__all__ = ["Path", "no_folder"]
+__all__ = ["Path", "no_folder", "shown"]
 
 
 class Path(_SystemPath):
@@ -87,19 +87,20 @@ def _endings_of_type(file_type: str | None) -> tuple[str, ...]:
 def no_folder(path: pathlib.Path) -> MissingFileError | ArgumentError:
     """The error for a path that is no folder: it names the nearest one, and what in it has a like name."""
     if path.exists():
-        return ArgumentError(f"{_shown(path)} is a file; expected a folder", try_=_shown(path.parent))
+        return ArgumentError(f"{shown(path)} is a file; expected a folder", try_=shown(path.parent))
     missing, nearest = path.name, path.absolute().parent
     while not nearest.is_dir() and nearest != nearest.parent:
         missing, nearest = nearest.name, nearest.parent
     here = sorted(os.listdir(nearest)) if os.access(nearest, os.R_OK) else []  # noqa: PTH208 (names are compared)
     alike = difflib.get_close_matches(missing, here, n=1)
-    told = ", ".join([_shown(name) for name in here if name[:1] != "."][:5]) or "nothing"
+    told = ", ".join([shown(name) for name in here if name[:1] != "."][:5]) or "nothing"
     return MissingFileError(
-        f"there is no folder {_shown(path)}; the nearest that exists is {_shown(nearest)} (in it: {told})",
-        try_=_shown(nearest / alike[0]) if alike else "",
+        f"there is no folder {shown(path)}; the nearest that exists is {shown(nearest)} (in it: {told})",
+        try_=shown(nearest / alike[0]) if alike else "",
     )
 
 
-def _shown(path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path)
+def shown(path: str | bytes | os.PathLike[str]) -> str:
+    """A name as messages show it: as it is, unless it would break the line or the terminal."""
+    name = os.fsdecode(path)
     return name if name.isprintable() else ascii(name)

@@ -16,7 +16,7 @@ from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
 from plainlearn.data.dataset import Datasets, Getter, reader
-from plainlearn.data.examine import LeftOut, usable
+from plainlearn.data.examine import LeftOut, tell_alike_names, usable
 from plainlearn.data.remote import is_url
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
@@ -158,7 +158,8 @@ class DataBlock:
 
         By `check` every file is read once before training, and remembered while it stays as it is. Items that
         cannot be used are left out of both sides, with a `DataWarning` that names them, and are in `left_out`;
-        another tells of equal images that are on both sides or have different labels. Nothing is deleted.
+        others tell of equal images that are on both sides or have different labels, and of class names that
+        differ only in case, spaces or Unicode form. Nothing is deleted.
         Raises `DataError` if a side or a class has nothing left, and with `strict=True` for any such item.
         """
         if strict and not check:
@@ -171,8 +172,11 @@ class DataBlock:
         if check:
             found = usable(items, splits, self.blocks, self.getters, n_inp=self.n_inp, strict=strict)
             items, splits, left_out = found.items, found.splits, found.left_out
+        datasets = self.datasets_of(items, splits)
+        if check:
+            tell_alike_names(datasets.train.blocks[self.n_inp :])
         return BlockLoaders(
-            self.datasets_of(items, splits), bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
+            datasets, bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
             path=where, shuffle=shuffle, drop_last=drop_last, seed=seed, batch_tfms=self.batch_tfms,
             left_out=left_out,
         )  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import unicodedata
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +174,29 @@ class _Search:
         """Two of a group that differ: `told_apart_by` says in what."""
         other = next(place for place, by in zip(group, told_apart_by, strict=True) if by != told_apart_by[0])
         return " = ".join(shown(self.getters[0](self.items[place])) for place in (group[0], other))
+
+
+def alike_names(labels: Iterable[Any]) -> list[list[str]]:
+    """Those of the labels that differ only in case, in the spaces around them, or in Unicode form; in groups.
+
+    >>> alike_names(["Cat", "dog", "cat "])
+    [['Cat', 'cat ']]
+    """
+    by_sense: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(label for label in labels if isinstance(label, str)):
+        by_sense[unicodedata.normalize("NFKC", label).casefold().strip()].append(label)
+    return [group for group in by_sense.values() if len(group) > 1]
+
+
+def tell_alike_names(targets: Sequence[Block]) -> None:
+    """Warn of classes that are most likely one: the model would learn to tell them apart."""
+    for block in targets:
+        if groups := alike_names(block.vocab or ()):
+            # In ASCII, as two forms of one letter look the same.
+            names = "; ".join(" and ".join(map(ascii, group)) for group in groups[:_SHOWN])
+            tell(
+                f"class names differ only in case, spaces or Unicode form, and are different classes to the model: {names}"
+            )
 
 
 def audit_of(datasets: Datasets, left_out: Sequence[Sequence[LeftOut]], root: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Final, cast
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, MissingFileError
 from plainlearn.core.lists import L
-from plainlearn.core.paths import Path, no_folder
+from plainlearn.core.paths import Path, no_folder, shown
 from plainlearn.data.remote import is_url, list_files
 
 __all__ = ["FoundFiles", "find_files", "get_files", "get_image_files", "image_extensions"]
@@ -158,8 +158,8 @@ class _Walk:
                 entries = list(listing)
         except OSError as error:
             raise DataError(
-                f"the folder {_shown(folder)} cannot be listed: {error.strerror}; its files would be missing",
-                try_=f"chmod u+rx {_shown(folder)}",
+                f"the folder {shown(folder)} cannot be listed: {error.strerror}; its files would be missing",
+                try_=f"chmod u+rx {shown(folder)}",
             ) from error
         inner: list[os.DirEntry[str]] = []
         for entry in entries:
@@ -217,11 +217,6 @@ def _chosen(entries: list[os.DirEntry[str]], wanted: tuple[str, ...], root: str)
     if missing:
         there = ", ".join(sorted(entry.name for entry in entries)) or "none"
         raise MissingFileError(
-            f"{_shown(root)} has no folder {', '.join(missing)}, which folders= names; its folders: {there}"
+            f"{shown(root)} has no folder {', '.join(missing)}, which folders= names; its folders: {there}"
         )
     return chosen
-
-
-def _shown(path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path)
-    return name if name.isprintable() else ascii(name)

@@ -63,7 +63,7 @@ class Summary:
             with self.step(f"reading the value of {block.name}", [item]):
                 value = getter(item)
             with self.step(f"opening {block.name}", [item]):
-                things.append(block.open(value))
+                things.append(dataset.draft(block, value))
             self.write(f"  {block.name}: {_short(value)} -> {described(things[-1])}")
         placed = tuple(things)
         for transform in (*dataset.functions, None, *dataset.moves):
@@ -138,7 +138,10 @@ def described(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if hasattr(value, "columns"):
+        return f"a table of {len(value)} rows with the columns {', '.join(map(str, value.columns))}"
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
-    text = repr(L(cast("list[Any]", value))) if isinstance(value, list) else repr(value)
+    plain = cast("np.generic[Any]", value).item() if isinstance(value, np.generic) else value
+    text = repr(L(cast("list[Any]", plain))) if isinstance(plain, list) else repr(plain)
     return text if len(text) <= 100 else f"{text[:97]}…"

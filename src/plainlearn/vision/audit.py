@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,12 +17,12 @@ from typing import Any, cast
 import numpy as np
 
 from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.core.paths import Path
+from plainlearn.core.paths import Path, shown
+from plainlearn.data.examine import alike_names
 from plainlearn.data.items import find_files, image_extensions
 from plainlearn.data.label import parent_label
 from plainlearn.vision.audit_report import Audit, Finding, Severity
 from plainlearn.vision.filefacts import Facts, gather
-from plainlearn.vision.imagefile import shown
 from plainlearn.vision.lookalikes import connected, near_pairs
 
 _SUFFIXES = {
@@ -247,12 +246,8 @@ class _Search:
             present[self.sides[place]].update(self.labels[place])
         found_somewhere = {label for labels in present.values() for label in labels}
         every = expected | {label for texts in self.labels for label in texts}
-        by_sense: defaultdict[str, list[str]] = defaultdict(list)
-        for label in sorted(every):
-            by_sense[unicodedata.normalize("NFKC", label).casefold().strip()].append(label)
-        twins = [group for group in by_sense.values() if len(group) > 1]
         found: list[Finding] = []
-        if twins:
+        if twins := alike_names(every):
             text = "Class names that differ only in case, spaces or Unicode form"
             advice = "They are different classes to the model. Rename them if they are one."
             found.append(Finding("class-names", "warning", text, advice, twins))

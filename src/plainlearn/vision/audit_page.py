@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
+from plainlearn.core.paths import shown
 from plainlearn.vision.audit_pictures import thumbnail
-from plainlearn.vision.imagefile import shown
 
 if TYPE_CHECKING:
     from plainlearn.vision.audit_report import Audit, Finding

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError, MissingFileError
+from plainlearn.core.paths import shown
 from plainlearn.vision.image import load_image
-from plainlearn.vision.imagefile import shown
 
 if TYPE_CHECKING:
     from plainlearn.vision.audit_report import Audit, Finding

@@ -6,9 +6,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from plainlearn.core.paths import Path
+from plainlearn.core.paths import Path, shown
 from plainlearn.core.wholefile import whole_file
-from plainlearn.vision.imagefile import shown
 
 Severity = Literal["error", "warning", "note"]
 MARKS: dict[Severity, str] = {"error": "✗", "warning": "!", "note": "·"}

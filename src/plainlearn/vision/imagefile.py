@@ -11,6 +11,7 @@ import stat
 from typing import Final
 
 from plainlearn.core.errors import ArgumentError, DataError, MissingFileError
+from plainlearn.core.paths import shown
 from plainlearn.vision.headers import BadHeader
 
 __all__ = ["Naming", "kind_of", "read_file", "resembles", "shown"]
@@ -87,12 +88,6 @@ def _nearest(path: str) -> str:
     while not os.path.isdir(above) and above != os.path.dirname(above):  # noqa: PTH112, PTH120
         above = os.path.dirname(above)  # noqa: PTH120
     return "" if above == folder else f"; the nearest folder that exists is {shown(above)}"
-
-
-def shown(path: str | bytes | os.PathLike[str]) -> str:
-    """A name as messages show it: as it is, unless it would break the line or the terminal."""
-    name = os.fsdecode(path)
-    return name if name.isprintable() else ascii(name)
 
 
 def _round_up(number: int) -> int:
