@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
-
-from numpy.typing import NDArray
-from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.block_loaders import BlockLoaders, Gather, ToModel
 from plainlearn.data.collate import collate
 from plainlearn.data.columns import columns_of
 from plainlearn.data.loader import DataLoader
-from plainlearn.eject.text import Piece, pieces_of
+from plainlearn.eject.code import DataCode, as_array, function, seed_lines
+from plainlearn.eject.text import pieces_of
 
 
-@dataclass
-class DataCode:
-    """The code of the data: settings, own definitions, statements that load; arrays and a table beside the script."""
-
-    settings: list[str] = field(default_factory=list[str])
-    definitions: dict[str, Piece] = field(default_factory=dict[str, Piece])
-    load: list[str] = field(default_factory=list[str])
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
-    table: str = ""
-
-
-def data_code(dls: Any) -> DataCode:
-    """What a script needs for the batches of `dls`.
+def data_code(dls: Any, stem: str) -> DataCode:
+    """What the script called `stem` needs for the batches of `dls`.
 
     Raises `ArgumentError`, naming it, for whatever has a say in the batches and cannot be written down.
     """
@@ -37,12 +23,14 @@ def data_code(dls: Any) -> DataCode:
     if dls.valid.shuffle:
         raise ArgumentError("validation is shuffled, which a script leaves out", try_="shuffle=False for it")
     if isinstance(dls, BlockLoaders):
-        raise ArgumentError("pictures are not written down yet")
+        from plainlearn.eject.pictures import pictures_code
+
+        return pictures_code(dls, stem)
     return _tensors_code(dls)
 
 
 def _check(loader: Any, side: str) -> None:
-    if type(loader) is not DataLoader:
+    if not isinstance(loader, DataLoader) or not type(loader).__module__.startswith("plainlearn."):
         what = "there is none" if loader is None else f"a {type(loader).__name__}"
         raise ArgumentError(f"a script needs {side} batches from a DataLoader of plainlearn; found: {what}",
                             try_="DataLoader(dataset, bs=64)")  # fmt: skip
@@ -58,13 +46,6 @@ def _check(loader: Any, side: str) -> None:
                             try_="new loaders, or ejecting between two runs")  # fmt: skip
     if loader.seed is not None and not 0 <= loader.seed < 2**40:
         raise ArgumentError(f"the seed of the {side} loader is {loader.seed}; a script takes 0 to 2**40")
-
-
-def seed_lines(loader: DataLoader) -> list[str]:
-    """The lines of a function that set `seed` for one epoch."""
-    if loader.seed is None:
-        return ["seed = new_seed()"]
-    return ["global epochs_begun", f"seed = {loader.seed} * 1_000_003 + epochs_begun", "epochs_begun += 1"]
 
 
 def _tensors_code(dls: Any) -> DataCode:
@@ -102,19 +83,3 @@ def _tensors_code(dls: Any) -> DataCode:
         + function("valid_batches", "The validation set in batches, in its order.", valid_lines)
     )
     return code
-
-
-def function(name: str, says: str, lines: list[str]) -> str:
-    """The source of a function that gives batches."""
-    body = "\n".join(f"    {line}" for line in lines)
-    return f'def {name}() -> Iterator[tuple[Tensor, Tensor]]:\n    """{says}"""\n{body}\n\n\n'
-
-
-def as_array(tensor: Tensor, what: str) -> NDArray[Any]:
-    """The tensor for a file of arrays. Raises `ArgumentError` for a kind of number that numpy lacks."""
-    try:
-        return tensor.detach().cpu().numpy()
-    except TypeError as error:
-        raise ArgumentError(
-            f"{what} holds {tensor.dtype}, which a file of arrays cannot", try_="float32"
-        ) from error

@@ -28,6 +28,8 @@ IMPORTS: Final[Mapping[str, str]] = {
     "Iterator": "from collections.abc import Iterator",
     "Callable": "from collections.abc import Callable",
     "Path": "from pathlib import Path",
+    "Self": "from typing import Self",
+    "Sequence": "from collections.abc import Sequence",
     "Tensor": "from torch import Tensor",
     "ThreadPoolExecutor": "from concurrent.futures import ThreadPoolExecutor",
     "csv": "import csv",
@@ -129,6 +131,10 @@ def compose(
         if name not in needed:
             needed.add(name)
             waiting |= known[name].needs if name in known else set()
+    statements = ast.walk(ast.parse("\n".join([*settings, *run])))
+    given = {node.id for node in statements if isinstance(node, ast.Name)} | {"__file__"}
+    lost = needed - set(known) - set(imports) - given
+    assert not lost, f"a script would use {lost}, which is defined nowhere"
     lines = {imports[name] for name in needed if name in imports and name not in known}
     definitions = [piece.text for name, piece in known.items() if name in needed]
     return _laid_out([f'"""{says}"""', _sorted_imports(lines), "\n".join(settings)], definitions, run)

@@ -14,7 +14,8 @@ from torch import nn
 from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError, StorageError
 from plainlearn.core.seed import preserve_random_state
-from plainlearn.eject.data import as_array, data_code
+from plainlearn.eject.code import as_array
+from plainlearn.eject.data import data_code
 from plainlearn.eject.network import code_of
 from plainlearn.eject.recipe import RECIPES
 from plainlearn.eject.source import Copied
@@ -32,7 +33,8 @@ Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
 _MARK = "the plain PyTorch of a learner"
 #: Names that the statements of a script set or use.
 _TAKEN = {"HERE", "DATA", "BATCH_SIZE", "NAMES", "STEPS_OF_EPOCH", "start", "model", "loss_func", "metrics", "groups",
-          "optimizer", "train_batches", "valid_batches", "train_x", "train_y", "valid_x", "valid_y"}  # fmt: skip
+          "optimizer", "train_batches", "valid_batches", "train_x", "train_y", "valid_x", "valid_y",
+          "train_items", "valid_items", "item_maps", "batch_maps", "light", "SIZE", "KERNEL", "RADIUS", "TABLE"}  # fmt: skip
 
 
 def eject(
@@ -122,7 +124,7 @@ def _script(
         [_metric_code(metric, copied) for metric in learn.metrics],
     )
     model = code_of(learn.model, copied)
-    data = data_code(learn.dls)
+    data = data_code(learn.dls, stem)
     if clash := sorted(set(copied.pieces) & (names_of_parts() | _TAKEN)):
         raise ArgumentError(f"the script has something of its own that is called {clash[0]}, as a function of yours is",
                             try_=f"another name for {clash[0]}")  # fmt: skip
@@ -132,13 +134,12 @@ def _script(
         arrays["random_state"] = torch.get_rng_state().numpy()
     stages, call = RECIPES[recipe](learn, epochs, lr, **settings)
     names = ["train_loss", "valid_loss", *(meter.name for meter in learn.meters)]
-    constants = [*data.settings, f"NAMES = {_list(names)}"]
+    constants = ["HERE = Path(__file__).parent", *data.settings, f"NAMES = {_list(names)}"]
     if any("fit_one_cycle" in line for line in stages):
         constants.append(f"STEPS_OF_EPOCH = {len(learn.dls.train)}")
     run = [
         "# Sums are taken in an order, and so have last bits, that depend on the number of threads.",
         f"torch.set_num_threads({torch.get_num_threads()})",
-        "HERE = Path(__file__).parent",
         f'start = np.load(HERE / "{stem}.npz")',
         *data.load,
         "",

@@ -42,3 +42,8 @@ def batch_maps(maps: np.ndarray, sizes: np.ndarray, rng: np.random.Generator, tr
 def light(count: int, rng: np.random.Generator, train: bool) -> Tensor | None:
     """What becomes of each level in each picture and channel of a batch."""
     raise NotImplementedError
+
+
+#: The kernel that reads pictures, and how far it reaches to each side.
+RADIUS: float = 2.5
+KERNEL: np.ndarray = np.zeros(17, np.float32)
