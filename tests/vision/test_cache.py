@@ -37,7 +37,7 @@ class Decoder:
     def __init__(self):
         self.asked = 0
 
-    def __call__(self, data):
+    def __call__(self, data, scale=1):
         self.asked += 1
         return np.frombuffer(data, dtype=np.uint8).reshape(2, -1).copy()
 
@@ -45,19 +45,19 @@ class Decoder:
 @pytest.mark.parametrize("where", ["auto", "memory", "disk"])
 def test_the_same_bytes_are_decoded_once(where):
     cache, decode = PixelCache(where), Decoder()
-    first = cache.pixels(b"abcd", decode)
-    again = cache.pixels(b"abcd", decode)
+    first = cache.of_bytes(b"abcd", decode)
+    again = cache.of_bytes(b"abcd", decode)
     assert decode.asked == 1
     assert (cache.hits, cache.misses) == (1, 1)
     np.testing.assert_array_equal(first, again)
-    cache.pixels(b"abce", decode)
+    cache.of_bytes(b"abce", decode)
     assert decode.asked == 2
 
 
 def test_nothing_is_kept_when_nothing_is_wanted():
     cache, decode = PixelCache("none"), Decoder()
-    cache.pixels(b"abcd", decode)
-    cache.pixels(b"abcd", decode)
+    cache.of_bytes(b"abcd", decode)
+    cache.of_bytes(b"abcd", decode)
     assert decode.asked == 2
 
 
@@ -66,43 +66,43 @@ def test_what_is_shared_cannot_be_changed(where):
     cache, decode = PixelCache(where), Decoder()
     for _ in range(2):
         with pytest.raises(ValueError, match="read-only"):
-            cache.pixels(b"abcd", decode)[:] = 0
-    assert cache.pixels(b"abcd", decode).tobytes() == b"abcd"
+            cache.of_bytes(b"abcd", decode)[:] = 0
+    assert cache.of_bytes(b"abcd", decode).tobytes() == b"abcd"
 
 
 def test_ways_of_decoding_are_kept_apart():
     decode = Decoder()
-    PixelCache("disk", "RGB").pixels(b"abcd", decode)
-    PixelCache("disk", "L").pixels(b"abcd", decode)
+    PixelCache("disk", "RGB").of_bytes(b"abcd", decode)
+    PixelCache("disk", "L").of_bytes(b"abcd", decode)
     assert decode.asked == 2
 
 
 def test_memory_and_disk_are_not_filled_beyond_their_share(tmp_path):
     cache, decode = PixelCache("auto", memory=8, disk=8), Decoder()
     for letter in b"abcdef":
-        cache.pixels(bytes([letter]) * 4, decode)
+        cache.of_bytes(bytes([letter]) * 4, decode)
     assert len(cache.kept) == 2
     assert len(list((tmp_path / "home").rglob("*.pixels"))) == 2
     for letter in b"abcdef":
-        assert cache.pixels(bytes([letter]) * 4, decode).tobytes() == bytes([letter]) * 4
+        assert cache.of_bytes(bytes([letter]) * 4, decode).tobytes() == bytes([letter]) * 4
 
 
 def test_a_picture_on_disk_is_mapped_once(monkeypatch):
-    PixelCache("disk").pixels(b"abcd", Decoder())
+    PixelCache("disk").of_bytes(b"abcd", Decoder())
     cache = PixelCache("disk")
-    first = cache.pixels(b"abcd", Decoder())
-    assert cache.pixels(b"abcd", Decoder()) is first
+    first = cache.of_bytes(b"abcd", Decoder())
+    assert cache.of_bytes(b"abcd", Decoder()) is first
     monkeypatch.setattr("plainlearn.vision.cache._MOST_MAPS", 0)
     cache = PixelCache("disk")
-    assert cache.pixels(b"abcd", Decoder()) is not cache.pixels(b"abcd", Decoder())
+    assert cache.of_bytes(b"abcd", Decoder()) is not cache.of_bytes(b"abcd", Decoder())
 
 
 def test_another_process_finds_what_is_on_disk(tmp_path):
-    PixelCache("disk").pixels(b"abcd", Decoder())
+    PixelCache("disk").of_bytes(b"abcd", Decoder())
     script = (
         "from plainlearn.vision.cache import PixelCache\n"
-        "def no(data): raise SystemExit('decoded again')\n"
-        "print(PixelCache('disk').pixels(b'abcd', no).tobytes())"
+        "def no(data, scale): raise SystemExit('decoded again')\n"
+        "print(PixelCache('disk').of_bytes(b'abcd', no).tobytes())"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "b'abcd'"
@@ -110,12 +110,12 @@ def test_another_process_finds_what_is_on_disk(tmp_path):
 
 def test_a_damaged_entry_is_decoded_again(tmp_path):
     decode = Decoder()
-    PixelCache("disk").pixels(b"abcd", decode)
+    PixelCache("disk").of_bytes(b"abcd", decode)
     (entry,) = (tmp_path / "home").rglob("*.pixels")
     whole = entry.read_bytes()
     for count, damaged in enumerate((whole[:-1], whole[:10], b"", whole + b"x", b"\xff" * 8 + whole[8:]), 2):
         entry.write_bytes(damaged)
-        assert PixelCache("disk").pixels(b"abcd", decode).tobytes() == b"abcd"
+        assert PixelCache("disk").of_bytes(b"abcd", decode).tobytes() == b"abcd"
         assert decode.asked == count
 
 
@@ -123,7 +123,7 @@ def test_a_place_that_cannot_be_written_costs_only_time(tmp_path):
     (tmp_path / "home").write_text("a file where a folder should be")
     cache, decode = PixelCache("disk"), Decoder()
     for _ in range(2):
-        assert cache.pixels(b"abcd", decode).tobytes() == b"abcd"
+        assert cache.of_bytes(b"abcd", decode).tobytes() == b"abcd"
     assert decode.asked == 2
 
 
@@ -131,13 +131,13 @@ def test_threads_share_it():
     cache, decode = PixelCache("memory"), Decoder()
     wanted = [bytes([letter]) * 6 for letter in b"abcdefgh"] * 50
     with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(lambda data: cache.pixels(data, decode).tobytes(), wanted))
+        got = list(pool.map(lambda data: cache.of_bytes(data, decode).tobytes(), wanted))
     assert got == wanted
 
 
 def test_a_copy_for_another_process_begins_empty():
     cache = PixelCache("memory", "RGB")
-    cache.pixels(b"abcd", Decoder())
+    cache.of_bytes(b"abcd", Decoder())
     for other in (copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
         assert (other.where, other.key, other.kept) == ("memory", "RGB", {})
 

@@ -53,6 +53,10 @@ class Block:
         """The thing itself, from what a getter gives."""
         return value
 
+    def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> Any:
+        """As `open`, or less of it where the geometric transforms to come, `moves`, leave no more to be seen."""
+        return self.open(value)
+
     def place(self, thing: Any, frame: tuple[int, int]) -> Any:
         """The thing ready for geometry; `frame` is the (height, width) of the sample's picture. See `Geometry`."""
         return thing

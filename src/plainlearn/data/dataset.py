@@ -80,7 +80,7 @@ class BlockDataset:
         """Item `index`, with whatever is random in it taken from `rng`; what is placed still waits to be read."""
         item = self.items[index]
         try:
-            things = self.opened(index)
+            things = self.drafted(index)
             for function in self.functions:
                 things = function.on_items(things, self.blocks, rng, train=self.side == 0)
             if self.placing:
@@ -100,6 +100,17 @@ class BlockDataset:
         return tuple(
             block.open(getter(item)) for block, getter in zip(self.blocks, self.getters, strict=True)
         )
+
+    def drafted(self, index: int) -> tuple[Any, ...]:
+        """The same, without what the transforms leave nobody to see."""
+        item = self.items[index]
+        return tuple(
+            self.draft(block, getter(item)) for block, getter in zip(self.blocks, self.getters, strict=True)
+        )
+
+    def draft(self, block: Block, value: Any) -> Any:
+        """What `block` opens of a value for the transforms here: all of it if functions look at it first."""
+        return block.open(value) if self.functions else block.draft(value, self.moves, train=self.side == 0)
 
     def placed(self, things: tuple[Any, ...]) -> tuple[Any, ...]:
         """The things with a place in the sample's picture, ready for geometry."""

@@ -17,15 +17,18 @@ from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
-from plainlearn.data.label import is_missing
-from plainlearn.data.remote import is_url
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import rmse
 from plainlearn.vision.cache import PixelCache, Where
 from plainlearn.vision.channels import Ranges, load_channels
-from plainlearn.vision.filefacts import gather, gather_masks
+from plainlearn.vision.closeness import least_footprint
+from plainlearn.vision.decode import Wish, decode
+from plainlearn.vision.draft import Draft, Shrink, whole
+from plainlearn.vision.filefacts import files_among, gather, gather_masks
 from plainlearn.vision.geometry import identity
 from plainlearn.vision.image import HasBytes, Source, load_image, load_mask
+from plainlearn.vision.imagefile import Naming
+from plainlearn.vision.jpeg import scale_for
 from plainlearn.vision.pilimage import PILImage
 from plainlearn.vision.pixels import Range
 from plainlearn.vision.placed import PlacedImage, PlacedMask, PlacedPoints, different_sizes
@@ -41,6 +44,10 @@ class ImageBlock(Block):
     `channels` in place of a mode takes the bands as they are, any number of them, from arrays, `.npy` files and
     TIFFs too; see `load_channels`. `value_range` says which numbers mean 0 and 1 to the model in pictures of more
     than 8 bits, one pair or, with `channels`, one for each. What knows only colours, as `Hue`, refuses them.
+
+    A JPEG that the item transforms make much smaller is decoded at 1/2, 1/4 or 1/8, as long as three times the
+    pixels a side are left that they ask for: it cannot be seen, and saves half of the time (docs/sharpness.md).
+    `full_decode=True` decodes all pixels. So does a function among the item transforms, which gets to see them.
     """
 
     geometry: ClassVar[Geometry] = "image"
@@ -53,6 +60,7 @@ class ImageBlock(Block):
         channels: int | None = None,
         value_range: Ranges | None = None,
         cls: type[PILImage] | None = None,
+        full_decode: bool = False,
     ) -> None:
         if cls is not None:
             if mode is not None or channels is not None:
@@ -66,6 +74,7 @@ class ImageBlock(Block):
         self.mode: Literal["RGB", "L"] | None = mode
         self.background = background
         self.cache = cache
+        self.full_decode = full_decode
         if mode is not None and np.ndim(cast("Any", value_range)) > 1:
             raise ArgumentError("value_range has a pair for each channel, which only channels= can use",
                                 try_="value_range=(0, 4095), one pair for all")  # fmt: skip
@@ -77,23 +86,28 @@ class ImageBlock(Block):
         self._kept = PixelCache(cache, key=way)
 
     def open(self, value: Any) -> NDArray[np.uint8]:
-        if self.cache != "none" and isinstance(value, HasBytes) and not isinstance(value, os.PathLike):
-            try:
-                return self._kept.pixels(value.read_bytes(), self._decoded)
-            except DataError:
-                return self._decoded(value)  # which names what it read
-        if self.cache == "none" or not isinstance(value, (str, os.PathLike)):
-            return self._decoded(value)
-        path = os.fspath(cast("str", value))
+        return cast("NDArray[np.uint8]", self._opened(value, whole))
+
+    def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> NDArray[np.uint8] | Draft:
+        if not moves or self.full_decode or self.mode is None or type(self).open is not ImageBlock.open:
+            return self.open(value)
+        return self._opened(value, lambda frame: scale_for(least_footprint(moves, frame.size, train=train)))
+
+    def _opened(self, value: Any, shrink: Shrink) -> NDArray[np.uint8] | Draft:
         try:
-            return self._kept.of_file(path, self._decoded)
+            if isinstance(value, (str, os.PathLike)):
+                return self._kept.of_file(os.fspath(cast("str", value)), self._decoded, shrink)
+            if isinstance(value, (bytes, HasBytes)):
+                data = value if isinstance(value, bytes) else value.read_bytes()
+                return self._kept.of_bytes(data, self._decoded, shrink)
         except DataError:
-            return self._decoded(path)  # which names the file
+            pass  # said again below, where the file has its name
+        return self._decoded(cast("Source", value))
 
     def examine(self, values: Sequence[Any]) -> Examined:
         # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
         known = type(self).open is ImageBlock.open and self.mode
-        files, problems = _files(values) if known else ({}, {})
+        files, problems = files_among(values) if known else ({}, {})
         facts = dict(zip(files, gather(list(files.values())), strict=True))
         problems |= {place: fact.problem for place, fact in facts.items() if fact.problem}
         marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
@@ -104,7 +118,7 @@ class ImageBlock(Block):
 
         if self.mode is None:
             return None  # what it looks at are pictures for the eye
-        files, _ = _files(values)
+        files, _ = files_among(values)
         if len(files) < len(values):
             strange = next(value for place, value in enumerate(values) if place not in files)
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
@@ -116,18 +130,23 @@ class ImageBlock(Block):
 
         return export(learner, file, **options)
 
-    def _decoded(self, source: Source) -> NDArray[np.uint8]:
+    def _decoded(self, source: Source, scale: int = 1) -> NDArray[np.uint8]:
         if self.mode is None:
             return load_channels(source, self.channels, value_range=self.value_range)
         span = cast("Range | None", self.value_range)
+        if scale > 1:
+            data = cast("bytes", source)
+            with Naming(data, ""):
+                return decode(data, "", Wish(self.mode, self.background, value_range=span, scale=scale))
         return load_image(source, mode=self.mode, background=self.background, value_range=span)
 
-    def frame(self, thing: NDArray[np.uint8]) -> tuple[int, int]:
-        return thing.shape[0], thing.shape[1]
+    def frame(self, thing: NDArray[np.uint8] | Draft) -> tuple[int, int]:
+        return thing.frame.size if isinstance(thing, Draft) else (thing.shape[0], thing.shape[1])
 
-    def place(self, thing: NDArray[np.uint8], frame: tuple[int, int]) -> PlacedImage:
-        pixels = thing if thing.ndim == 3 else thing[:, :, None]
-        return PlacedImage([pixels], np.array([pixels.shape[:2]], dtype=np.int64), identity())
+    def place(self, thing: NDArray[np.uint8] | Draft, frame: tuple[int, int]) -> PlacedImage:
+        pixels, maps = (thing.pixels, thing.maps()) if isinstance(thing, Draft) else (thing, identity())
+        channels_last = pixels if pixels.ndim == 3 else pixels[:, :, None]
+        return PlacedImage([channels_last], np.array([self.frame(thing)], dtype=np.int64), maps)
 
     def encode(self, thing: NDArray[np.uint8] | PlacedImage) -> Tensor | PlacedImage:
         if isinstance(thing, PlacedImage):
@@ -210,7 +229,7 @@ class MaskBlock(Block):
         return labels
 
     def examine(self, values: Sequence[Any]) -> Examined:
-        files, problems = _files(values) if type(self).open is MaskBlock.open else ({}, {})
+        files, problems = files_among(values) if type(self).open is MaskBlock.open else ({}, {})
         facts = zip(files.items(), gather_masks(list(files.values())), strict=True)
         found = {place: fact.problem or self._strange(name, fact.levels) for (place, name), fact in facts}
         return Examined(problems | {place: problem for place, problem in found.items() if problem})
@@ -377,25 +396,3 @@ def _counted(channels: int | None, mode: str | None) -> int:
 
 def _named(value: Any) -> str:
     return os.fspath(cast("str", value)) if isinstance(value, (str, os.PathLike)) else describe(value)
-
-
-def _files(values: Sequence[Any]) -> tuple[dict[int, str], dict[int, str]]:
-    """By place, the names of files on this machine, and what is said of empty values among them.
-
-    Neither if the first is no file: a getter that opens things itself, or far away, is not called for all.
-    """
-    files: dict[int, str] = {}
-    empty: dict[int, str] = {}
-    first = next((value for value in values if not is_missing(value)), None)
-    for place, value in enumerate(values if _is_file(first) else ()):
-        if _is_file(value):
-            files[place] = os.fspath(value)
-        elif is_missing(value):
-            empty[place] = f"no file is named: {value!r}"
-    return files, empty
-
-
-def _is_file(value: Any) -> bool:
-    if isinstance(value, str):
-        return not is_missing(value) and not is_url(value)
-    return isinstance(value, os.PathLike)

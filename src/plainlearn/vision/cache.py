@@ -28,11 +28,14 @@ import numpy as np
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.data.storage import cache_home
+from plainlearn.vision.draft import Draft, JpegFrame, Shrink, jpeg_frame, whole
 from plainlearn.vision.imagefile import read_file
 from plainlearn.vision.memory import MAX_MEMORY, free_memory
 from plainlearn.vision.pixels import Pixels
 
 Where = Literal["auto", "memory", "disk", "none"]
+#: From a file's bytes, and how many times smaller a JPEG is wanted, to pixels.
+Decode = Callable[[bytes, int], Pixels]
 
 _SHARE = 0.25  # of what is free
 _AT_REST_SECONDS = 2.0  # a change sooner after another may leave a file's times as they are
@@ -41,10 +44,11 @@ _HEAD = 3 * 8  # bytes before the pixels of a kept file: height, width, channels
 
 
 class _Known(NamedTuple):
-    """A file that was read: how it looked from outside, and the digest of its bytes."""
+    """A file that was read: how it looked from outside, the digest of its bytes, and its frame if it is a JPEG."""
 
     look: tuple[int, ...]
     digest: bytes
+    frame: JpegFrame | None
 
 
 class PixelCache:
@@ -73,29 +77,32 @@ class PixelCache:
         self.lock = threading.Lock()
         self.hits = self.misses = 0
 
-    def of_file(self, path: str, decode: Callable[[bytes], Pixels]) -> Pixels:
-        """What `decode` gives for the file's bytes: from the cache if they are there. Raises what `read_file` does."""
+    def of_file(self, path: str, decode: Decode, shrink: Shrink = whole) -> Pixels | Draft:
+        """As `of_bytes`, for the bytes of a file, which is read if it must be. Raises what `read_file` does."""
         look = _look(path)  # before it is read: a change in between is then seen the next time
         known = self.known.get(path)
         if known is not None and known.look == look:
-            found = self._found(known.digest)
+            scale = _scale(known.frame, shrink)
+            found = self._found(_entry(known.digest, scale))
             if found is not None:
-                return found
+                return _draft(found, known.frame, scale)
         data = read_file(path, MAX_MEMORY)
         if look is not None and self.where != "none":
-            self.known[path] = _Known(look, self._digest(data))
-        return self.pixels(data, decode)
+            self.known[path] = _Known(look, self._digest(data), jpeg_frame(data))
+        return self.of_bytes(data, decode, shrink)
 
-    def pixels(self, data: bytes, decode: Callable[[bytes], Pixels]) -> Pixels:
-        """What `decode(data)` gives: from the cache if it is there."""
+    def of_bytes(self, data: bytes, decode: Decode, shrink: Shrink = whole) -> Pixels | Draft:
+        """What `decode(data, scale)` gives: from the cache if it is there. `shrink` chooses the scale of a JPEG."""
+        frame = None if shrink is whole else jpeg_frame(data)
+        scale = _scale(frame, shrink)
         if self.where == "none":
-            return decode(data)
-        digest = self._digest(data)
-        found = self._found(digest)
-        if found is not None:
-            return found
-        self.misses += 1
-        return self._keep(digest, decode(data))
+            return _draft(decode(data, scale), frame, scale)
+        entry = _entry(self._digest(data), scale)
+        pixels = self._found(entry)
+        if pixels is None:
+            self.misses += 1
+            pixels = self._keep(entry, decode(data, scale))
+        return _draft(pixels, frame, scale)
 
     def _digest(self, data: bytes) -> bytes:
         return hashlib.blake2b(data, digest_size=20, person=self.key.encode()[:16]).digest()
@@ -171,6 +178,19 @@ class PixelCache:
         # There may be a process for each core: together they take what one would.
         share = int(free_memory() * _SHARE) // (os.cpu_count() or 1)
         self.__init__(state["where"], state["key"], memory=share)
+
+
+def _scale(frame: JpegFrame | None, shrink: Shrink) -> int:
+    return 1 if frame is None else shrink(frame)
+
+
+def _entry(digest: bytes, scale: int) -> bytes:
+    """The name of what is kept of a file at a scale."""
+    return digest if scale == 1 else digest + bytes([scale])
+
+
+def _draft(pixels: Pixels, frame: JpegFrame | None, scale: int) -> Pixels | Draft:
+    return pixels if frame is None or scale == 1 else Draft(pixels, frame, scale)
 
 
 def _to_read(pixels: Pixels) -> Pixels:

@@ -23,7 +23,7 @@ from plainlearn.vision.headers import (
     read_webp,
 )
 from plainlearn.vision.imagefile import kind_of, resembles
-from plainlearn.vision.jpeg import decode_jpeg, draft_size
+from plainlearn.vision.jpeg import decode_jpeg, draft_scale, scaled
 from plainlearn.vision.memory import MAX_MEMORY, check_memory, check_pillows_limit, decoding_cost
 from plainlearn.vision.pixels import Mode, Pixels, Range, as_labels, flatten, orient
 from plainlearn.vision.tiff import read_tiff
@@ -33,7 +33,7 @@ __all__ = ["Wish", "bands_of", "decode", "decode_bands", "decode_labels", "turne
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller wants of the image; see `load_image`."""
+    """What the caller wants of the image; see `load_image`. `scale` 2, 4 or 8: a JPEG is decoded so much smaller."""
 
     mode: Mode = "RGB"
     background: tuple[int, int, int] = (255, 255, 255)
@@ -41,6 +41,7 @@ class Wish:
     value_range: Range | None = None
     strict: bool = True
     max_memory: int = MAX_MEMORY
+    scale: int = 1
 
 
 class _Opened(NamedTuple):
@@ -58,12 +59,13 @@ def decode(data: bytes, path: str, wish: Wish) -> Pixels:
     if kind == "JPEG":
         header = read_jpeg(data)
         grey = wish.mode == "L"
+        scale = wish.scale if wish.draft_to is None else draft_scale(header.size, wish.draft_to)
         pixels = decode_jpeg(
-            data, header, grey=grey, draft_to=wish.draft_to, strict=wish.strict, max_memory=wish.max_memory
+            data, header, grey=grey, scale=scale, strict=wish.strict, max_memory=wish.max_memory
         )
         if pixels is not None:
             return orient(pixels, header.orientation)
-        found = _open_jpeg(data, header, wish)
+        found = _open_jpeg(data, header, wish, scale)
     else:
         found = _open(data, kind, wish)
     im = found.im
@@ -168,11 +170,10 @@ def _open_png(header: Png, wish: Wish) -> _Opened:
     return _Opened(im, header.orientation)
 
 
-def _open_jpeg(data: bytes, header: Jpeg, wish: Wish) -> _Opened:
+def _open_jpeg(data: bytes, header: Jpeg, wish: Wish, scale: int) -> _Opened:
     """Without its metadata, in which Pillow finds more to warn of than to use."""
-    small, scale = draft_size(header.size, wish.draft_to)
     cost = decoding_cost("JPEG", "", wish.mode == "L", header.orientation)
-    check_memory(small, cost, 2 * len(data), wish.max_memory)
+    check_memory(scaled(header.size, scale), cost, 2 * len(data), wish.max_memory)
     im = _plugin("JPEG")(io.BytesIO(header.plain(data)))
     if scale > 1:  # Pillow takes the largest scale that leaves this size, and rounds the other way
         im.draft(None, (max(header.size[0] // scale, 1), max(header.size[1] // scale, 1)))

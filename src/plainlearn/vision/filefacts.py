@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plainlearn.core.errors import DataError, MissingFileError
+from plainlearn.data.label import is_missing
 from plainlearn.data.progress import say
+from plainlearn.data.remote import is_url
 from plainlearn.data.storage import cache_home
 from plainlearn.vision.image import MAX_MEMORY, image_size, load_image, load_mask
 from plainlearn.vision.imagefile import kind_of, read_file
@@ -231,3 +233,25 @@ def _size(name: str) -> int:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def files_among(values: Sequence[Any]) -> tuple[dict[int, str], dict[int, str]]:
+    """By place, the names of files on this machine, and what is said of empty values among them.
+
+    Neither if the first is no file: a getter that opens things itself, or far away, is not called for all.
+    """
+    files: dict[int, str] = {}
+    empty: dict[int, str] = {}
+    first = next((value for value in values if not is_missing(value)), None)
+    for place, value in enumerate(values if _is_file(first) else ()):
+        if _is_file(value):
+            files[place] = os.fspath(value)
+        elif is_missing(value):
+            empty[place] = f"no file is named: {value!r}"
+    return files, empty
+
+
+def _is_file(value: Any) -> bool:
+    if isinstance(value, str):
+        return not is_missing(value) and not is_url(value)
+    return isinstance(value, os.PathLike)

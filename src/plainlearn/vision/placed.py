@@ -99,7 +99,10 @@ class Placed(ABC):
 
 @dataclass(frozen=True, eq=False)
 class PlacedImage(Placed):
-    """Pictures, uint8 (H, W, C) each. `curves` turn levels into values; see `sampling.level_curves`."""
+    """Pictures, uint8 (H, W, C) each, of their original size or as drafts (see `draft.Draft`).
+
+    `curves` turn levels into values; see `sampling.level_curves`.
+    """
 
     curves: Tensor | None = None
     mode: Mode = "cubic"
@@ -149,7 +152,8 @@ class PlacedImage(Placed):
         return self.read().mul_(255).round_().clamp_(0, 255).to(torch.uint8)
 
     def _untouched(self, size: Size) -> bool:
-        return bool((self.originals == size).all() and (self.maps == np.eye(3)).all())
+        whole = isinstance(self.things, Tensor) or all(thing.shape[:2] == size for thing in self.things)
+        return whole and bool((self.originals == size).all() and (self.maps == np.eye(3)).all())
 
     def _stacked(self) -> Tensor:
         if isinstance(self.things, Tensor):
