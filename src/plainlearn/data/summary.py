@@ -63,7 +63,7 @@ class Summary:
             with self.step(f"reading the value of {block.name}", [item]):
                 value = getter(item)
             with self.step(f"opening {block.name}", [item]):
-                things.append(block.open(value))
+                things.append(dataset.draft(block, value))
             self.write(f"  {block.name}: {_short(value)} -> {described(things[-1])}")
         placed = tuple(things)
         for transform in (*dataset.functions, None, *dataset.moves):
