@@ -2,8 +2,8 @@
 
 The lesson's recipe on the pets: decode, a square of 460, flip, turn, zoom, tilt, crop to 224, brightness and contrast,
 normalisation, batches of 64. First the CPU seconds an image, without worker threads or processes: in a first
-epoch, and in a later one out of the cache. Then what a second loader thread gains, in wall time over the
-pets four times over, and how much CPU it costs.
+epoch, and in a later one out of the cache. The same of photos of 12 megapixels, in batches of 8. Then what a second
+loader thread gains, in wall time over the pets four times over, and how much CPU it costs.
 
     python benchmarks/pipeline_speed.py [--rounds 7] [--no-peers] [--data ../shared/data]
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness import HERE, Report, Worker, interleaved, median, positive
 from peers import peers_python, versions_in
-from pipeline_worker import unpacked
+from pipeline_worker import photos_of_12_megapixels, unpacked
 
 # Who does it, and with which arguments of ImageBlock. The asked share of fastai's CPU seconds.
 RECIPES: dict[str, tuple[str, dict[str, str], float | None]] = {
@@ -29,6 +29,12 @@ RECIPES: dict[str, tuple[str, dict[str, str], float | None]] = {
     "plainlearn, later epoch, cache on disk": ("plainlearn", {"cache": "disk"}, 0.08),
     "fastai": ("fastai", {}, None),
     "torchvision v2": ("torchvision", {}, None),
+}
+# The same of large photos, of which plainlearn decodes no more than can be seen.
+LARGE: dict[str, tuple[str, dict[str, bool]]] = {
+    "12 megapixels, plainlearn": ("plainlearn", {}),
+    "12 megapixels, plainlearn, all pixels decoded": ("plainlearn", {"full_decode": True}),
+    "12 megapixels, fastai": ("fastai", {}),
 }
 TIMES_OVER = 4
 
@@ -71,6 +77,11 @@ def main() -> None:
         who = {name: system for name, (system, _, _) in RECIPES.items() if system in systems}
         for name, system in who.items():
             workers[system].ask("make", name=name, files=files, **RECIPES[name][1])
+        large = [str(file) for file in photos_of_12_megapixels([Path(file) for file in files], folder, 9)]
+        for name, (system, block) in LARGE.items():
+            if system in systems:
+                who[name] = system
+                workers[system].ask("make", name=name, files=large, batch=8, **block)
         for threads in (1, 2):
             name = f"{threads} threads"
             who[name] = "plainlearn"
@@ -99,6 +110,12 @@ def main() -> None:
             report.figure(what, cpu[name], unit="ms")
         else:
             report.compare(what, cpu[name], theirs, at_most=asked, unit="ms")
+    for name in (name for name, (system, _) in LARGE.items() if system == "plainlearn"):
+        what = f"file to tensor, CPU an image: {name}"
+        if theirs is None:
+            report.figure(what, cpu[name], unit="ms")
+        else:
+            report.compare(what, cpu[name], cpu["12 megapixels, fastai"], unit="ms")
     faster = [one / two for one, two in zip(wall["1 threads"], wall["2 threads"], strict=True)]
     dearer = [two / one for one, two in zip(cpu["1 threads"], cpu["2 threads"], strict=True)]
     busy = [spent / passed for spent, passed in zip(cpu["2 threads"], wall["2 threads"], strict=True)]

@@ -32,11 +32,28 @@ def unpacked(archive: Path, folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.jpg"))
 
 
+def photos_of_12_megapixels(photos: list[Path], folder: Path, count: int) -> list[Path]:
+    """Each 8 × 8 of the photos side by side, 4000 × 3000 pixels in all, as detailed as a phone's can be: 3 MB."""
+    from PIL import Image
+
+    made: list[Path] = []
+    for number in range(count):
+        page = Image.new("RGB", (4000, 3000))
+        for place in range(64):
+            with Image.open(photos[(64 * number + place) % len(photos)]) as photo:
+                page.paste(photo.convert("RGB").resize((500, 375)), (place % 8 * 500, place // 8 * 375))
+        made.append(folder / f"large_{number}.jpg")
+        page.save(made[-1], quality=90)
+    return made
+
+
 def is_cat(file: Any) -> bool:
     return Path(file).name[0].isupper()
 
 
-def of_the_lesson(system: str, files: list[Path], workers: int, **block: Any) -> Iterable[Any]:
+def of_the_lesson(
+    system: str, files: list[Path], workers: int, batch: int = BATCH, **block: Any
+) -> Iterable[Any]:
     """The lesson's loader: squares of 460, then its augmentation to 224 and normalisation."""
     lib: Any = importlib.import_module(MODULES[system])
     data = lib.DataBlock(
@@ -47,9 +64,9 @@ def of_the_lesson(system: str, files: list[Path], workers: int, **block: Any) ->
         batch_tfms=[*lib.aug_transforms(size=SIZE, min_scale=0.75), lib.Normalize.from_stats(*lib.imagenet_stats)],
     )  # fmt: skip
     # One more than whole batches: the splitter takes it for validation.
-    whole = (len(files) - 1) // BATCH * BATCH
+    whole = (len(files) - 1) // batch * batch
     return data.dataloaders(
-        files[: whole + 1], bs=BATCH, num_workers=workers, device=torch.device("cpu")
+        files[: whole + 1], bs=batch, num_workers=workers, device=torch.device("cpu")
     ).train
 
 
@@ -75,13 +92,15 @@ def commands() -> dict[str, Callable[..., dict[str, Any]]]:
     system = sys.argv[1]
     loaders: dict[str, Iterable[Any]] = {}
 
-    def make(name: str, files: list[str], workers: int = 0, **block: Any) -> dict[str, Any]:
+    def make(
+        name: str, files: list[str], workers: int = 0, batch: int = BATCH, **block: Any
+    ) -> dict[str, Any]:
         """A loader under a name; `block` holds arguments of plainlearn's ImageBlock."""
         listed = [Path(file) for file in files]
         if system == "torchvision":
             loaders[name] = of_torchvision(listed, workers)
         else:
-            loaders[name] = of_the_lesson(system, listed, workers, **block)
+            loaders[name] = of_the_lesson(system, listed, workers, batch, **block)
         return {}
 
     def epoch(name: str) -> dict[str, Any]:

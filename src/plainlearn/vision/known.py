@@ -13,12 +13,13 @@ from plainlearn.inference.modelfile import ModelFile
 from plainlearn.inference.plain import Kind, Registry, checked_fields, from_plain, kinds
 from plainlearn.vision import transforms
 from plainlearn.vision.augment import ReadAs
-from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.lighting import Normalize
 from plainlearn.vision.models import Recipe, model_from
+from plainlearn.vision.point_block import PointBlock
 from plainlearn.vision.weights import Expects, differences
 
-_IMAGE: Final = ("mode", "background", "channels", "value_range")
+_IMAGE: Final = ("mode", "background", "channels", "value_range", "full_decode")
 
 #: Of transforms, those that can act in validation.
 KNOWN: Final[Registry] = {
