@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -15,8 +14,8 @@ from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data import DataBlock, IndexSplitter
-from plainlearn.losses import CrossEntropyLossFlat, MSELossFlat
-from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock, pixel_accuracy
+from plainlearn.losses import CrossEntropyLossFlat
+from plainlearn.vision.blocks import ImageBlock, MaskBlock, pixel_accuracy
 from plainlearn.vision.transforms import Resize
 
 sides = st.integers(1, 9)
@@ -40,14 +39,6 @@ def test_masks_encode_and_decode_to_themselves(height: int, width: int, seed: in
     mask = np.random.default_rng(seed).integers(0, 5, (height, width))
     code = MaskBlock().encode(MaskBlock().open(mask))
     assert code.dtype == torch.int64 and np.array_equal(MaskBlock().decode(code), mask)
-
-
-@given(st.lists(st.tuples(st.floats(0, 30), st.floats(0, 20)), min_size=1, max_size=4))
-def test_points_are_told_from_edge_to_edge(points: list[tuple[float, float]]) -> None:
-    block = PointBlock()
-    units = block.place(block.open(points), (21, 31)).read()[0].numpy()
-    back = ((units + 1) * [31, 21] - 1) / 2
-    assert np.allclose(back, points, atol=1e-3) and np.abs(units).max() <= 1
 
 
 def test_values_of_the_file_become_labels_and_strangers_are_named(tmp_path: Path) -> None:
@@ -74,34 +65,6 @@ def test_a_mask_of_another_size_than_its_image_is_refused_with_the_item(tfms: An
     ) as caught:
         list(dls.train)
     assert "the item is 1" in caught.value.__notes__
-
-
-def test_points_need_no_transform_when_pictures_are_of_one_size() -> None:
-    block = DataBlock((ImageBlock, PointBlock), splitter=IndexSplitter([0]), get_x=lambda n: np.zeros((5, 5), np.uint8),
-                      get_y=lambda n: [(2, 2), (n, 0)])  # fmt: skip
-    dls = block.dataloaders([0, 1, 2], num_workers=0, shuffle=False, device="cpu")
-    x, y = dls.one_batch()
-    assert x.shape == (2, 3, 5, 5) and y[:, 0].tolist() == [[0, 0], [0, 0]] and dls.c == 4
-    assert torch.allclose(y[:, 1, 0], torch.tensor([-0.4, 0.0])) and isinstance(dls.loss_func, MSELossFlat)
-
-
-def test_points_without_a_picture_or_of_another_number_are_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"there is none in the sample\n  Try RegressionBlock"):
-        PointBlock().encode(np.zeros((2, 2), np.float32))
-    with pytest.raises(ShapeError, match="an item has 3 points; expected 2"):
-        PointBlock(2).open([(0, 0)] * 3)
-    with pytest.raises(ShapeError, match=r"points have the shape \(3,\)"):
-        PointBlock().open([1, 2, 3])
-
-
-def test_points_are_drawn_on_their_picture_which_stays_as_it_is() -> None:
-    ax = plt.subplots()[1]
-    ImageBlock().show(np.zeros((10, 20, 3), np.uint8), ax)
-    before = ax.get_xlim(), ax.get_ylim()
-    PointBlock().show(np.array([[0.0, 0.5], [3.0, 0.0]], np.float32), ax)
-    assert ax.collections[0].get_offsets().tolist() == [[9.5, 7.0]]  # the other is out of view
-    assert (ax.get_xlim(), ax.get_ylim()) == before
-    plt.close("all")
 
 
 def test_masks_imply_their_loss_and_metric() -> None:

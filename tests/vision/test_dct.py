@@ -12,11 +12,12 @@ from plainlearn.core.errors import DataError
 from plainlearn.data.block import DataBlock
 from plainlearn.data.blocks import CategoryBlock
 from plainlearn.vision.augment import aug_transforms
-from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.closeness import least_footprint
 from plainlearn.vision.draft import Draft, JpegFrame, jpeg_frame
 from plainlearn.vision.geometry import compose, identity
 from plainlearn.vision.image import load_image
+from plainlearn.vision.point_block import PointBlock
 from plainlearn.vision.sampling import sample_images
 from plainlearn.vision.transforms import (
     CropPad,

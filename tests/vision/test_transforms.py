@@ -17,9 +17,10 @@ from plainlearn.data import Block, DataBlock, IndexSplitter
 from plainlearn.data.transform import Transform
 from plainlearn.vision import geometry
 from plainlearn.vision.augment import aug_transforms
-from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.lighting import Brightness, Contrast, Hue
 from plainlearn.vision.placed import PlacedImage
+from plainlearn.vision.point_block import PointBlock
 from plainlearn.vision.transforms import (
     CropPad,
     Dihedral,

@@ -100,7 +100,7 @@ from plainlearn.vision import pilimage as Image
 from plainlearn.vision.archs import resnet18, resnet34, resnet50, resnet101, resnet152
 from plainlearn.vision.audit import audit_folder
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
-from plainlearn.vision.blocks import ImageBlock, MaskBlock, PointBlock
+from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
 from plainlearn.vision.exporting import export, load_learner
 from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head
@@ -110,6 +110,7 @@ from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, Ran
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
 from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
 from plainlearn.vision.pilimage import PILImage, PILImageBW, PILMask, image2tensor
+from plainlearn.vision.point_block import PointBlock
 from plainlearn.vision.predictor import Predictor
 from plainlearn.vision.resize_files import resize_images
 from plainlearn.vision.tensorimage import TensorImage
