@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any, Final, cast
@@ -18,7 +17,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.dataset import shown
 from plainlearn.metrics.functions import accuracy, error_rate
-from plainlearn.metrics.meter import Average, Meter
+from plainlearn.metrics.meter import Meter
 from plainlearn.train.loop import Learner
 from plainlearn.train.state import bare
 from plainlearn.train.step import loss_name
@@ -82,18 +81,20 @@ def _data(dls: BlockLoaders) -> dict[str, Any]:
 
 def _measured(meter: Meter, outputs: Any, targets: Any) -> dict[str, Any]:
     """A metric on the validation set, and between which values it lies with 95% confidence, where that can be told."""
-    meter.reset(torch.device("cpu"))
     fields = cast("tuple[Any, ...]", targets if isinstance(targets, tuple) else (targets,))
-    meter.add(outputs, fields, len(fields[0]))
-    value = meter.value()
-    limits: tuple[float, float] | None = None
-    if isinstance(meter, Average) and isinstance(outputs, Tensor) and isinstance(targets, Tensor):
-        if meter.function in (accuracy, error_rate):
-            limits = wilson(value, len(targets))
-        else:
-            limits = _bootstrapped(meter.function, outputs, targets)
-    return {"name": meter.name, "value": value, "low": limits and limits[0], "high": limits and limits[1],
-            "items": len(fields[0])}  # fmt: skip
+    value, limits = _value(meter, outputs, fields), None
+    if getattr(meter, "function", None) in (accuracy, error_rate) and fields[0].ndim == 1:
+        limits = wilson(value, len(fields[0]))
+    elif isinstance(outputs, Tensor) and all(isinstance(field, Tensor) for field in fields):
+        limits = _bootstrapped(meter, outputs, fields)
+    low, high = limits or (None, None)
+    return {"name": meter.name, "value": value, "low": low, "high": high, "items": len(fields[0])}
+
+
+def _value(meter: Meter, outputs: Any, targets: tuple[Any, ...]) -> float:
+    meter.reset(torch.device("cpu"))
+    meter.add(outputs, targets, len(targets[0]))
+    return meter.value()
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -111,16 +112,14 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def _bootstrapped(
-    function: Callable[..., Any], outputs: Tensor, targets: Tensor
-) -> tuple[float, float] | None:
+def _bootstrapped(meter: Meter, outputs: Tensor, targets: tuple[Tensor, ...]) -> tuple[float, float] | None:
     """The middle 95% of a metric's values over sets drawn from this one with replacement."""
-    draws = torch.Generator().manual_seed(0)
+    draws, count = torch.Generator().manual_seed(0), len(outputs)
     values: list[float] = []
     for _ in range(_DRAWS):
-        chosen = torch.randint(len(targets), (len(targets),), generator=draws)
-        values.append(float(function(outputs[chosen], targets[chosen])))
-    ordered: Sequence[float] = sorted(value for value in values if math.isfinite(value))
-    if len(ordered) < _DRAWS:
+        chosen = torch.randint(count, (count,), generator=draws)
+        values.append(_value(meter, outputs[chosen], tuple(field[chosen] for field in targets)))
+    if not all(map(math.isfinite, values)):
         return None
+    ordered = sorted(values)
     return ordered[round(0.025 * (_DRAWS - 1))], ordered[round(0.975 * (_DRAWS - 1))]
