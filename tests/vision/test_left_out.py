@@ -181,6 +181,31 @@ def test_masks_that_are_missing_damaged_or_of_other_labels_take_their_item_along
         make(check=False)
 
 
+def test_a_mask_of_another_size_than_its_picture_takes_its_item_along(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side: 8 × 12 in the file, 12 × 8 to see
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.jpg", exif=exif)
+        shape = (8, 12) if number == 3 else (12, 8)
+        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / f"{number}.png")
+    files = [tmp_path / f"{number}.jpg" for number in range(6)]
+    settings: Any = {"splitter": IndexSplitter([0]), "get_y": lambda file: file.with_suffix(".png")}
+    with pytest.warns(
+        DataWarning, match=r"1 of 6 items .*\n  the mask .*3\.png is 8 × 12 and its image 12 × 8; expe"
+    ):
+        dls = DataBlock((ImageBlock, MaskBlock), **settings).dataloaders(files, num_workers=0, device="cpu")
+    assert dls.left_out[0][0] == files[3] and epoch(dls) == 5
+
+    def cut(things: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(thing[:8, :8] for thing in things)
+
+    with warnings.catch_warnings():  # what a function of the user's own makes of them, nobody can know
+        warnings.simplefilter("error")
+        block = DataBlock((ImageBlock, MaskBlock), item_tfms=cut, **settings)
+        assert epoch(block.dataloaders(files, num_workers=0, device="cpu")) == 6
+
+
 @pytest.mark.parametrize("values, codes, said", [
     ((0, 255), None, "has the value 7; expected one of (0, 255)"), ((), ("a",), "has the label 7; codes name 0 to 0"),
     ((), None, ""), ((0, 7), None, ""), ((), range(8), ""),

@@ -20,7 +20,7 @@ from plainlearn.data.examine import LeftOut, tell_alike_names, usable
 from plainlearn.data.remote import is_url
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
-from plainlearn.data.transform import as_transforms
+from plainlearn.data.transform import Function, as_transforms
 
 _KEEP: Any = object()
 
@@ -170,7 +170,11 @@ class DataBlock:
         items, splits = self.split(source)
         left_out: Sequence[Sequence[LeftOut]] = ((), ())
         if check:
-            found = usable(items, splits, self.blocks, self.getters, n_inp=self.n_inp, strict=strict)
+            as_they_are = not any(isinstance(each, Function) for each in self.item_tfms)
+            found = usable(
+                items, splits, self.blocks, self.getters,
+                n_inp=self.n_inp, strict=strict, as_they_are=as_they_are,
+            )  # fmt: skip
             items, splits, left_out = found.items, found.splits, found.left_out
         datasets = self.datasets_of(items, splits)
         if check:

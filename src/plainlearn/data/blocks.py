@@ -28,11 +28,13 @@ Geometry = Literal["image", "mask", "points", "boxes", "none"]
 class Examined:
     """What a block finds in all its values: by place, why some cannot be used.
 
-    `marks` are equal for values of equal contents; without one for each value nothing is known of that.
+    `marks` are equal for values of equal contents, unknown unless there is one for each value; `frames` are, by
+    place, the (height, width) of pictures, where they are known.
     """
 
     problems: Mapping[int, str] = field(default_factory=dict[int, str])
     marks: Sequence[str] = ()
+    frames: Mapping[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
 
 
 class Block:
@@ -337,7 +339,7 @@ class RegressionBlock(Block):
 
     def decode(self, encoded: Any) -> Any:
         values = np.asarray(encoded)
-        return values.item() if values.size == 1 else values
+        return float(str(values.reshape(())[()])) if values.size == 1 else values  # 7.1, not 7.0999999
 
     def check(self, value: Any) -> str:
         try:

@@ -45,15 +45,17 @@ def usable(
     *,
     n_inp: int,
     strict: bool = False,
+    as_they_are: bool = True,
 ) -> Usable:
     """Leave out what a block cannot use, and warn, with names, of that and of what makes a score doubtful.
 
+    `as_they_are` says that no function of the user's own changes things before they are placed in their picture.
     Raises `DataError` if nothing is left on one side, if a class loses all its training items, and with
     `strict` for any item that cannot be used.
     """
     row = rows_of(items)
     listed = L([row(index) for side in splits for index in side])
-    search = _Search(listed, len(splits[0]), blocks, getters, n_inp)
+    search = _Search(listed, len(splits[0]), blocks, getters, n_inp, as_they_are=as_they_are)
     problems = search.problems
     if problems:
         search.refuse(strict=strict)
@@ -78,7 +80,14 @@ class _Search:
     """All items, training first, with what the blocks say of them."""
 
     def __init__(
-        self, items: L[Any], trained: int, blocks: Sequence[Block], getters: Sequence[Getter], n_inp: int
+        self,
+        items: L[Any],
+        trained: int,
+        blocks: Sequence[Block],
+        getters: Sequence[Getter],
+        n_inp: int,
+        *,
+        as_they_are: bool,
     ) -> None:
         self.items, self.trained, self.blocks, self.getters = items, trained, blocks, getters
         self.n_inp = n_inp
@@ -89,9 +98,24 @@ class _Search:
         first: dict[int, str] = {}
         for each in found:
             first = {**each.problems, **first}
+        if as_they_are:
+            first = {**self.misfits(found), **first}
         self.problems = dict(sorted(first.items()))
         self.told = [_named(items[place], reason) for place, reason in self.problems.items()]
         self.marks = [each.marks for each in found[:n_inp]]
+
+    def misfits(self, found: Sequence[Examined]) -> dict[int, str]:
+        """Masks that are not of the size of their sample's picture, which is that of the first block."""
+        told: dict[int, str] = {}
+        for block, getter, each in zip(self.blocks, self.getters, found, strict=True):
+            for place, (height, width) in each.frames.items() if block.geometry == "mask" else ():
+                frame = found[0].frames.get(place, (height, width))
+                if frame != (height, width):
+                    told[place] = (
+                        f"the mask {shown(getter(self.items[place]))} is {height} × {width} and its image "
+                        f"{frame[0]} × {frame[1]}; expected the same"
+                    )
+        return told
 
     def side(self, place: int) -> int:
         return int(place >= self.trained)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -23,7 +23,7 @@ from plainlearn.vision.channels import Ranges, load_channels
 from plainlearn.vision.closeness import least_footprint
 from plainlearn.vision.decode import Wish, decode
 from plainlearn.vision.draft import Draft, Shrink, whole
-from plainlearn.vision.filefacts import files_among, gather, gather_masks
+from plainlearn.vision.filefacts import Facts, files_among, gather, gather_masks
 from plainlearn.vision.geometry import identity
 from plainlearn.vision.image import HasBytes, Source, load_image, load_mask
 from plainlearn.vision.imagefile import Naming
@@ -110,7 +110,7 @@ class ImageBlock(Block):
         facts = dict(zip(files, gather(list(files.values())), strict=True))
         problems |= {place: fact.problem for place, fact in facts.items() if fact.problem}
         marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
-        return Examined(problems, marks)
+        return Examined(problems, marks, _frames(facts))
 
     def audit(self, values: Sequence[Any], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
         from plainlearn.vision.audit import audit
@@ -122,11 +122,6 @@ class ImageBlock(Block):
             strange = next(value for place, value in enumerate(values) if place not in files)
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
         return audit(list(files.values()), labels, sides, **more)
-
-    def export(self, learner: Any, file: Any, **options: Any) -> Any:
-        from plainlearn.vision.exporting import export
-
-        return export(learner, file, **options)
 
     def _decoded(self, source: Source, scale: int = 1) -> NDArray[np.uint8]:
         if self.mode is None:
@@ -228,9 +223,12 @@ class MaskBlock(Block):
 
     def examine(self, values: Sequence[Any]) -> Examined:
         files, problems = files_among(values) if type(self).open is MaskBlock.open else ({}, {})
-        facts = zip(files.items(), gather_masks(list(files.values())), strict=True)
-        found = {place: fact.problem or self._strange(name, fact.levels) for (place, name), fact in facts}
-        return Examined(problems | {place: problem for place, problem in found.items() if problem})
+        facts = dict(zip(files, gather_masks(list(files.values())), strict=True))
+        found = {
+            place: fact.problem or self._strange(files[place], fact.levels) for place, fact in facts.items()
+        }
+        problems |= {place: problem for place, problem in found.items() if problem}
+        return Examined(problems, frames=_frames(facts))
 
     def _strange(self, name: str, levels: Sequence[int]) -> str:
         """Why a mask with these numbers cannot be used, or nothing."""
@@ -298,6 +296,10 @@ class MaskBlock(Block):
 def pixel_accuracy(inp: Tensor, targ: Tensor) -> Tensor:
     """The share of pixels whose largest activation is that of their label: (B, K, H, W) against (B, H, W)."""
     return (inp.argmax(dim=1) == targ).float().mean()
+
+
+def _frames(facts: Mapping[int, Facts]) -> dict[int, tuple[int, int]]:
+    return {place: (fact.height, fact.width) for place, fact in facts.items() if not fact.problem}
 
 
 def _counted(channels: int | None, mode: str | None) -> int:
