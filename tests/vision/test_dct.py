@@ -293,3 +293,20 @@ def test_the_summary_says_what_was_decoded(tmp_path, capsys):
     DataBlock((ImageBlock, CategoryBlock), get_y=lambda file: "a", splitter=lambda items: ([0, 1, 2], [3, 4]),
               item_tfms=Resize(24)).summary(files, bs=2)  # fmt: skip
     assert "uint8 array (102, 121, 3), of 405 × 483 decoded at 1/4" in capsys.readouterr().out
+
+
+def test_a_draft_read_at_its_full_size_has_its_full_size():
+    block, data = ImageBlock(), jpeg(smooth(400, 480))
+    draft = drafted(data, Resize(50))
+    placed = block.place(draft, block.frame(draft))
+    assert placed.read().shape == placed.presized().shape == (1, 3, 400, 480)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (481, 647)])
+def test_pillow_drafts_the_same_where_simplejpeg_is_missing(monkeypatch, size):
+    data = jpeg(smooth(*size), orientation=6)
+    wanted = drafted(data, Resize(40))
+    monkeypatch.setattr("plainlearn.vision.jpeg.simplejpeg", None)
+    draft = drafted(data, Resize(40))
+    assert (draft.scale, draft.frame) == (wanted.scale, wanted.frame) and wanted.scale == 4
+    assert np.abs(draft.pixels.astype(int) - wanted.pixels).max() <= 1
