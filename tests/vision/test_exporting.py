@@ -37,7 +37,8 @@ from plainlearn.metrics import accuracy_multi, rmse
 from plainlearn.train import Learner
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.card import wilson
-from plainlearn.vision.exporting import content_of, load_learner
+from plainlearn.vision.exporting import content_of, export
+from plainlearn.vision.loading import load_learner
 from plainlearn.vision.predictor import Predictor
 from plainlearn.vision.transforms import Resize
 
@@ -230,7 +231,7 @@ def test_a_class_of_ones_own_is_named_and_never_imported(folder: Path, tmp_path:
 
     given = small_learner(folder)
     learn = Learner(given.dls, made(), path=tmp_path)
-    file = learn.export("own.plain")
+    file = export(learn, "own.plain")
     with pytest.raises(ArgumentError, match=r"container\.Sequential[\s\S]*model=TheClass"):
         Predictor.load(file)
     item = given.dls.datasets.valid.items[0]
@@ -327,7 +328,7 @@ def test_what_no_file_can_say_is_refused_by_name(learn: Any, folder: Path) -> No
         DataLoaders([(torch.ones(2, 1), torch.ones(2, 1))], []), nn.Linear(1, 1), nn.functional.mse_loss
     )
     with pytest.raises(ArgumentError, match="DataLoaders do not say how an input becomes a batch"):
-        plain.export("it.plain")
+        export(plain, "it.plain")
     with pytest.raises(ArgumentError, match="DataLoaders do not say how an item becomes a batch"):
         plain.predict(1)
 

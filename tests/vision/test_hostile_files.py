@@ -25,7 +25,7 @@ from plainlearn.core.errors import ArgumentError, DataError, PlainlearnError
 from plainlearn.core.tensorfile import write_tree
 from plainlearn.inference import ModelFile, read_model_file, write_model_file
 from plainlearn.inference.card import text_of
-from plainlearn.vision.exporting import load_learner
+from plainlearn.vision.loading import load_learner
 from plainlearn.vision.predictor import Predictor
 
 _KIND = "a model of plainlearn's"

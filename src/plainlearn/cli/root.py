@@ -18,6 +18,8 @@ import typer
 from plainlearn._version import __version__
 from plainlearn.cli.check import check
 from plainlearn.cli.demo import demo
+from plainlearn.cli.info import info
+from plainlearn.cli.predict import predict
 
 _GUIDE = """
 From a folder of images to a model that you understand, trust and can ship.
@@ -29,6 +31,11 @@ Begin here; it needs no network and no data of yours:
 \b
 Then, with your own photos in a folder for each class:
   plainlearn check FOLDER      what is wrong with them, before a model learns it
+
+\b
+With a model file, as learn.export writes it:
+  plainlearn info FILE             what it is, how well it does, what it learned from
+  plainlearn predict FILE IMAGES   the label of each image, and how sure that is
 
 \b
 The lesson in Python:
@@ -86,6 +93,8 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
 
 _app.command()(demo)
 _app.command()(check)
+_app.command()(info)
+_app.command()(predict)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

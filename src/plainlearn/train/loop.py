@@ -26,6 +26,7 @@ from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
 from plainlearn.train import (
+    answering,
     freezing,
     lr_find,
     memory,
@@ -33,7 +34,6 @@ from plainlearn.train import (
     recipes,
     saving,
     setup,
-    shipping,
     show_loop,
     summary,
     tta,
@@ -321,7 +321,7 @@ class Learner:
     fit_one_cycle, fit_flat_cos, fit_sgdr = recipes.fit_one_cycle, recipes.fit_flat_cos, recipes.fit_sgdr
     fine_tune, lr_find, probe = recipes.fine_tune, lr_find.lr_find, probe.probe
     freeze, freeze_to, unfreeze = freezing.freeze, freezing.freeze_to, freezing.unfreeze
-    predict, export, calibrate = shipping.predict, shipping.export, shipping.calibrate
+    predict, calibrate = answering.predict, answering.calibrate
     to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
     speed_up, find_batch_size = tune.speed_up, memory.find_batch_size
     summary, show_training_loop = summary.summary, show_loop.show_training_loop

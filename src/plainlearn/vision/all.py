@@ -102,12 +102,13 @@ from plainlearn.vision.audit import audit_folder
 from plainlearn.vision.augment import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
-from plainlearn.vision.exporting import export, load_learner
+from plainlearn.vision.exporting import export
 from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head
 from plainlearn.vision.image import load_image, verify_images
 from plainlearn.vision.learner import cnn_learner, unet_learner, vision_learner
 from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
+from plainlearn.vision.loading import load_learner
 from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
 from plainlearn.vision.pilimage import PILImage, PILImageBW, PILMask, image2tensor
 from plainlearn.vision.point_block import PointBlock

@@ -103,7 +103,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
 
     >>> low, high = wilson(1.0, 10)
-    >>> round(low, 2), high
+    >>> round(low, 2), round(high, 2)
     (0.72, 1.0)
     """
     spread = _Z**2 / count

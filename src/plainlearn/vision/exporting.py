@@ -1,9 +1,8 @@
-"""`learn.export('pets.plain')` and `load_learner`: a learner as one file that holds no code, and back."""
+"""`learn.export('pets.plain')`: a learner as one file that holds no code."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -16,21 +15,18 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock
 from plainlearn.inference import unlike
 from plainlearn.inference.meaning import meaning_of
-from plainlearn.inference.modelfile import ModelFile, read_model_file, write_model_file
+from plainlearn.inference.modelfile import ModelFile, write_model_file
 from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.inference.plain import to_plain
-from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
-from plainlearn.optim.groups import trainable_params
+from plainlearn.train.answering import fit_calibration
 from plainlearn.train.loop import Learner
-from plainlearn.train.shipping import fit_calibration
 from plainlearn.train.state import bare, model_state
 from plainlearn.vision.card import card_of
 from plainlearn.vision.fileloaders import FileLoaders
 from plainlearn.vision.known import KNOWN
-from plainlearn.vision.models import VisionModel, body_and_head
-from plainlearn.vision.predictor import Predictor
+from plainlearn.vision.models import VisionModel
 
-__all__ = ["content_of", "export", "load_learner"]
+__all__ = ["content_of", "export"]
 
 
 def export(
@@ -128,31 +124,3 @@ def _architecture(model: nn.Module) -> dict[str, Any]:
         return {"custom": f"{type(model).__module__}.{type(model).__qualname__}"}
     expects = getattr(model, "expects", None)
     return {"recipe": asdict(recipe), "expects": None if expects is None else asdict(expects)}
-
-
-# ---------------------------------------------------------------- and back
-
-
-def load_learner(
-    file: str | os.PathLike[str],
-    cpu: bool = True,
-    *,
-    model: Callable[[], nn.Module] | nn.Module | None = None,
-) -> Learner:
-    """A learner from what `learn.export` wrote: it predicts at once, and learns on when it is given data.
-
-    `learn.predict(item)`, `learn.dls.test_dl(items)` and `learn.dls.vocab` work as before. To go on training,
-    `learn.dls = new_loaders` with the same labels. `cpu=False` uses the GPU if there is one. `model` is as in
-    `Predictor.load`, and so are the errors.
-    """
-    content = read_model_file(file)
-    predictor = Predictor.of(content, file, model=model)
-    folder, device = Path(file).absolute().parent, "cpu" if cpu else None
-    dls = FileLoaders(predictor.pipeline, predictor.target, device=device, path=folder)
-    loss = dls.loss_func
-    if isinstance(loss, CrossEntropyLossFlat):
-        loss.temperature = predictor.meaning.temperature
-    if isinstance(loss, BCEWithLogitsLossFlat):
-        loss.thresh = predictor.meaning.threshold
-    network = predictor.model.requires_grad_(True)
-    return Learner(dls, network, loss, splitter=body_and_head if isinstance(network, VisionModel) else trainable_params)

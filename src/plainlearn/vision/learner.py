@@ -23,9 +23,18 @@ from plainlearn.train.precision import Precision, quickest_safe
 from plainlearn.train.probe import is_class_loss
 from plainlearn.vision.archs import Arch
 from plainlearn.vision.blocks import ImageBlock
+from plainlearn.vision.exporting import export
 from plainlearn.vision.lighting import Normalize
 from plainlearn.vision.models import Stats, body_and_head, create_vision_model
 from plainlearn.vision.unet import create_unet_model
+
+
+class VisionLearner(Learner):
+    """A `Learner` whose inputs are pictures, so that it can be exported; `export(learn, file)` does it for any other."""
+
+    __slots__ = ()
+
+    export = export
 
 
 def vision_learner(
@@ -53,7 +62,7 @@ def vision_learner(
     custom_head: Callable[[int, int], nn.Module] | nn.Module | None = None,
     y_range: tuple[float, float] | None = None,
     balance: Literal["auto"] | None = None,
-) -> Learner:
+) -> VisionLearner:
     """A `Learner` whose model is the body of `arch` and a new head with an output for each class of `dls`.
 
     `arch` is a constructor such as `resnet18`, any name of timm's such as "convnext_tiny", or a network of your own.
@@ -76,7 +85,7 @@ def vision_learner(
         given=_normalised_by(dls), train_bn=train_bn, lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool,
         custom_head=custom_head, y_range=y_range,
     )  # fmt: skip
-    learn = Learner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
+    learn = VisionLearner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
     if pretrained or weights is not None:
         # Convolutions of photo size run half again as fast so, on CPUs and GPUs; for tiny pictures it costs, hence not always.
         learn.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -119,7 +128,7 @@ def unet_learner(
     model_dir: str | PurePath = "models",
     wd: float | None = None,
     train_bn: bool | None = None,
-) -> Learner:
+) -> VisionLearner:
     """A `Learner` that gives each pixel a class: a U-Net on the body of `arch`, for `dls` with a `MaskBlock`.
 
     All else is as in `vision_learner`, weights and a frozen beginning included. Pictures may be of any size.
@@ -128,7 +137,7 @@ def unet_learner(
         arch, _outputs(dls, n_out, loss_is_implied=loss_func is None), pretrained=pretrained, weights=weights, cut=cut,
         channels=_channels(dls), normalize=normalize, given=_normalised_by(dls), train_bn=train_bn,
     )  # fmt: skip
-    learn = Learner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
+    learn = VisionLearner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
     if pretrained or weights is not None:
         learn.freeze()
     return learn

@@ -1,14 +1,12 @@
-"""Predict one item, and ship what was learned. How an item becomes a batch, and a learner a file, the loaders know."""
+"""Predict one item, and be honest about how sure that is. How an item becomes a batch, the loaders know."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError, LossError
-from plainlearn.core.paths import Path
 from plainlearn.losses.losses import CrossEntropyLossFlat
 from plainlearn.losses.meaning import decoding_of
 from plainlearn.metrics.calibration import calibration_error, fit_temperature
@@ -35,29 +33,6 @@ def predict(learner: Learner, item: Any) -> tuple[Any, Tensor, Tensor]:
     if not isinstance(values, Tensor) or len(targets) != 1:
         return answer, answer, values
     return targets[0].decode(answer[0]), answer[0], values[0]
-
-
-def export(
-    learner: Learner,
-    file: str | os.PathLike[str] = "export.plain",
-    *,
-    calibrate: bool = True,
-    about: str = "",
-) -> Path:
-    """Write one file that predicts without this learner, below `learn.path`; it holds no code. Returns its path.
-
-    In it are the weights, the transforms of validation, the labels, and a card with metrics and where it all is from.
-    `calibrate` first makes the probabilities honest on the validation set, as `learn.calibrate` does; `about`
-    is a sentence or more for the card.
-    Raises `ArgumentError` naming what no file can hold, `StorageError` when it cannot be written.
-    """
-    blocks: Any = getattr(learner.dls, "blocks", None) or [None]
-    if not hasattr(blocks[0], "export"):
-        raise ArgumentError(
-            f"{type(learner.dls).__name__} do not say how an input becomes a batch in a way that a file could hold",
-            try_="loaders of a DataBlock whose first block is an ImageBlock; learn.save('weights') keeps weights alone",
-        )
-    return cast("Path", blocks[0].export(learner, file, calibrate=calibrate, about=about))
 
 
 def calibrate(learner: Learner) -> dict[str, float]:
