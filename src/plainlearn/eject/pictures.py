@@ -18,7 +18,7 @@ from plainlearn.data.dataset import BlockDataset
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.transform import Transform
 from plainlearn.eject.code import DataCode, function, seed_lines
-from plainlearn.eject.text import pieces_of
+from plainlearn.eject.text import call, pieces_of
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.lighting import Brightness, Contrast, Normalize
 from plainlearn.vision.sampling_kernel import CUBIC
@@ -95,15 +95,12 @@ def _table(*sides: BlockDataset) -> tuple[str, Path]:
 
 def _kernel() -> list[str]:
     """The kernel that pictures are read by, as numbers."""
-    rows = [", ".join(repr(number) for number in row) for row in (CUBIC.rest, *CUBIC.moving)]
     return [
-        "# The kernel that pictures are read by: it reaches RADIUS pixels to each side, and has the shape of a Lanczos filter.",
+        "# The kernel that pictures are read by: how far it reaches, and its shape, which is near that of a Lanczos filter.",
         f"RADIUS = {CUBIC.radius}",
-        "KERNEL = np.array(",
-        "    [",
-        *(f"        {row}," for row in rows),
-        "    ],",
-        "    dtype=np.float32,",
+        f"REST = {CUBIC.rest}",
+        "MOVING = (",
+        *(f"    {row}," for row in CUBIC.moving),
         ")",
     ]
 
@@ -116,32 +113,33 @@ def _maps(
 ) -> tuple[str, Size | None]:
     """A function that composes the maps of these transforms, and the size of what comes out."""
     lines: list[str] = []
+    every = "sizes = np.broadcast_to(np.array({}), (len(maps), 2))"
+    if size is not None and train:
+        lines.append("    " + every.format(size))
     only_training = False
     for transform in train:
         both = transform in valid
-        margin = "" if both else "    "
         if not both and not only_training:
-            lines.append("if train:")
+            lines.append("    if train:")
         only_training = not both
-        for line in _moved(transform, size):
-            lines.append(margin + line)
+        draw = _draw(transform)
+        if draw is None:
+            raise ArgumentError(
+                f"the transform {transform!r} is not written down",
+                try_="one of those that aug_transforms makes",
+            )
+        indent = 4 if both else 8
+        lines += call("maps = then", ["maps", f"lambda: {draw}"], indent)
         if isinstance(transform, (Resize, RandomResizedCrop)):
             size = _pair(transform.size)
-            lines.append(f"sizes = np.broadcast_to(np.array({size}), (len(maps), 2))")
-    if lines and lines[-1].startswith("sizes ="):
+            lines.append(" " * indent + every.format(size))
+    if lines and lines[-1].strip().startswith("sizes ="):
         lines.pop()  # nobody asks
-    signature = "maps: np.ndarray, sizes: np.ndarray, rng: np.random.Generator, train: bool"
-    body = "\n".join(f"    {line}" for line in [*lines, "return maps"])
-    return f'def {name}({signature}) -> np.ndarray:\n    """{says}"""\n{body}\n\n\n', size
-
-
-def _moved(transform: Transform, size: Size | None) -> list[str]:
-    draw = _draw(transform)
-    if draw is None:
-        raise ArgumentError(
-            f"the transform {transform!r} is not written down", try_="one of those that aug_transforms makes"
-        )
-    return [f"maps = then(maps, lambda: {draw})"]
+    body = "\n".join([*lines, "    return maps"])
+    return (
+        f'def {name}(maps: Maps, sizes: np.ndarray, rng: Rng, train: bool) -> Maps:\n    """{says}"""\n{body}\n\n\n',
+        size,
+    )
 
 
 def _draw(transform: Transform) -> str | None:
@@ -158,11 +156,9 @@ def _draw(transform: Transform) -> str | None:
 
 
 def _resize(each: Resize) -> str:
-    return (
-        "squish(sizes)"
-        if each.method == "squish"
-        else f"{each.method}(sizes, {_pair(each.size)}, rng, train)"
-    )
+    if each.method == "squish":
+        return "squish(sizes)"
+    return f"fit_into(sizes, {_pair(each.size)}, rng, train{', larger=True' if each.method == 'pad' else ''})"
 
 
 _DRAWS: dict[type, Callable[[Any], str]] = {
@@ -203,7 +199,7 @@ def _light(train: Sequence[Transform], valid: Sequence[Transform]) -> str:
             )
     body = "\n".join(f"    {line}" for line in [*lines, "return curves"])
     return (
-        "def light(count: int, rng: np.random.Generator, train: bool) -> Tensor | None:\n"
+        "def light(count: int, rng: Rng, train: bool) -> Tensor | None:\n"
         f'    """The batch transforms that change light."""\n{body}\n\n\n'
     )
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
 from torch import nn
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.eject.text import WIDTH, call
-from plainlearn.optim.build import make_optimizer, set_learning_rates
+from plainlearn.eject.text import call
+from plainlearn.optim.build import make_optimizer
 from plainlearn.optim.groups import learning_rates, split_by_depth
+from plainlearn.train.freezing import freeze, unfreeze
 from plainlearn.train.loop import Learner
+from plainlearn.train.probe import features_serve
 
 _SAID_ELSEWHERE = ("lr", "params", "decoupled_weight_decay")
 
@@ -21,64 +23,52 @@ _SAID_ELSEWHERE = ("lr", "params", "decoupled_weight_decay")
 def optimizer_code(learn: Learner, lr: float | slice, wd: float | None) -> list[str]:
     """Statements that make the optimizer of a run at this rate, for what learns now.
 
-    Raises `ArgumentError` for an optimizer that is not torch's.
+    Raises `ArgumentError` for an optimizer that is not torch's, or that has groups of its own.
     """
     groups = split_by_depth(learn.model, learn.splitter)
     rates = learning_rates(lr, len(groups))
     optimizer = make_optimizer(learn.opt_func, groups, rates, learn.wd if wd is None else wd)
     kind = _torchs(optimizer)
-    set_learning_rates(optimizer, rates)
+    if any("depth" not in group for group in optimizer.param_groups):
+        raise ArgumentError(
+            "opt_func makes groups of its own, which are not written down", try_="splitter= for the groups"
+        )
     options = _options(kind, optimizer.defaults)
-    names = {id(parameter): name for name, parameter in learn.model.named_parameters()}
-    if len(optimizer.param_groups) == 1 and len(groups) == 1:
-        group = optimizer.param_groups[0]
-        frozen = any(not parameter.requires_grad for parameter in learn.model.parameters())
-        if not frozen and len(group["params"]) == len(names):
-            if "weight_decay" in group:
-                options |= {"weight_decay": group["weight_decay"]}
-                if group["weight_decay"] == inspect.signature(kind).parameters["weight_decay"].default:
-                    del options["weight_decay"]
-            return call(_made(kind), ["model.parameters()", f"lr={group['lr']!r}", *_shown(options)])
-    lines = ["groups = ["]
-    for group in optimizer.param_groups:
-        inside = [names[id(parameter)] for parameter in group["params"]]
-        settings = [
-            f'"lr": {group["lr"]!r}',
-            *(f'"{key}": {group[key]!r}' for key in ("weight_decay",) if key in group),
-        ]
-        lines += _group(learn.model, inside, groups[int(group.get("depth", 0))], names, settings)
-    lines.append("]")
+    decay = max(float(group["weight_decay"]) for group in optimizer.param_groups)
+    everything = sum(map(len, groups)) == len(list(learn.model.parameters()))
+    if len(groups) == 1 and everything and decay == 0:
+        usual = inspect.signature(kind).parameters.get("weight_decay")
+        more = {"weight_decay": 0.0} if usual is not None and usual.default != 0 else {}
+        return call(_made(kind), ["model.parameters()", f"lr={rates[0]!r}", *_shown({**options, **more})])
     options.pop("weight_decay", None)
-    return [*lines, *call(_made(kind), ["groups", *_shown(options)])]
+    return [
+        *call("groups = grouped", ["model", "DEPTHS", f"rates={rates!r}", f"weight_decay={decay!r}"]),
+        *call(_made(kind), ["groups", *_shown(options)]),
+    ]
 
 
-def _group(
-    model: nn.Module,
-    inside: Sequence[str],
-    depth: Sequence[nn.Parameter],
-    names: Mapping[int, str],
-    settings: Sequence[str],
-) -> list[str]:
-    """One group: the prefixes of its depth, and whether those of one axis are meant."""
-    prefixes = prefixes_of(model, {names[id(parameter)] for parameter in depth})
-    members = {names[id(parameter)]: parameter for parameter in depth}
-    many = [name for name, parameter in members.items() if parameter.ndim > 1]
-    function = (
-        "learning" if set(inside) == set(members) else "matrices" if set(inside) == set(many) else "vectors"
-    )
-    which = f"{function}(model, {_tuple(prefixes)})"
-    line = f'    {{"params": {which}, {", ".join(settings)}}},'
-    if len(line) <= WIDTH:
-        return [line]
-    return ["    {", f'        "params": {which},', *(f"        {each}," for each in settings), "    },"]
+def depths_code(learn: Learner) -> list[str]:
+    """The depths of the model, frozen or not, by how the names of their parameters begin."""
+    learn.model.requires_grad_(True)
+    names = {id(parameter): name for name, parameter in learn.model.named_parameters()}
+    lines = ["DEPTHS = ["]
+    for depth in split_by_depth(learn.model, learn.splitter):
+        prefixes = prefixes_of(learn.model, {names[id(parameter)] for parameter in depth})
+        lines += (
+            call("", [f'"{prefix}"' for prefix in prefixes], 4)
+            if len(prefixes) > 1
+            else [f'    ("{prefixes[0]}",)']
+        )
+        lines[-1] += ","
+    return [*lines, "]"]
 
 
 def prefixes_of(model: nn.Module, names: set[str]) -> list[str]:
-    """The fewest beginnings of names that cover exactly these parameters and no other that learns."""
+    """The fewest beginnings of names that cover exactly these parameters."""
     found: list[str] = []
 
     def descend(part: nn.Module, prefix: str) -> None:
-        inside = {f"{prefix}{name}" for name, each in part.named_parameters() if each.requires_grad}
+        inside = {f"{prefix}{name}" for name, _ in part.named_parameters()}
         if not inside & names:
             return
         if inside <= names:
@@ -94,11 +84,6 @@ def prefixes_of(model: nn.Module, names: set[str]) -> list[str]:
 
     descend(model, "")
     return found
-
-
-def _tuple(prefixes: Sequence[str]) -> str:
-    quoted = [f'"{prefix}"' for prefix in prefixes]
-    return quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})"
 
 
 def _torchs(optimizer: Any) -> type[torch.optim.Optimizer]:
@@ -162,6 +147,53 @@ def one_cycle_code(
     return [*optimizer_code(learn, rate, wd), *lines], f"fit_one_cycle({epochs}, {shown(rate)})"
 
 
+def fine_tune_code(
+    learn: Learner,
+    epochs: int,
+    lr: Any,
+    freeze_epochs: int = 1,
+    lr_mult: float = 100.0,
+    pct_start: float = 0.3,
+    div: float = 5.0,
+    wd: float | None = None,
+    *,
+    features: bool | None = None,
+) -> tuple[list[str], str]:
+    """`learn.fine_tune`, likewise; `lr` is its `base_lr`."""
+    rate = 2e-3 if lr is None else lr
+    lines: list[str] = []
+    freeze(learn)
+    if freeze_epochs:
+        if features is not False and features_serve(learn):
+            raise ArgumentError("the head would be fitted to features computed once, which is not written down",
+                                try_="features=False, here and in learn.fine_tune")  # fmt: skip
+        lines += [
+            "# First the head alone, so that its first, wild steps do not spoil what the body knows.",
+            *freeze_code(learn),
+            *one_cycle_code(learn, freeze_epochs, slice(rate), pct_start=0.99, wd=wd)[0],
+            "",
+        ]
+    unfreeze(learn)
+    rate /= 2
+    lines += [
+        "# Then all depths, the early ones in smaller steps: they know what every picture has.",
+        "model.requires_grad_(True)",
+        *one_cycle_code(learn, epochs, slice(rate / lr_mult, rate), div=div, pct_start=pct_start, wd=wd)[0],
+    ]
+    return lines, f"fine_tune({epochs}, {shown(rate * 2)})"
+
+
+def freeze_code(learn: Learner) -> list[str]:
+    """The statement that lets learn what learns now."""
+    names = {name for name, parameter in learn.model.named_parameters() if parameter.requires_grad}
+    return call("freeze", ["model", "learn=" + _tuple(prefixes_of(learn.model, names))])
+
+
+def _tuple(prefixes: list[str]) -> str:
+    quoted = [f'"{prefix}"' for prefix in prefixes]
+    return quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})"
+
+
 def shown(rate: float | slice) -> str:
     """A rate as a person writes it."""
     if isinstance(rate, slice):
@@ -172,4 +204,5 @@ def shown(rate: float | slice) -> str:
 RECIPES: Final[Mapping[str, Callable[..., tuple[list[str], str]]]] = {
     "fit": fit_code,
     "fit_one_cycle": one_cycle_code,
+    "fine_tune": fine_tune_code,
 }

@@ -136,7 +136,8 @@ def compose(
     lost = needed - set(known) - set(imports) - given
     assert not lost, f"a script would use {lost}, which is defined nowhere"
     lines = {imports[name] for name in needed if name in imports and name not in known}
-    definitions = [piece.text for name, piece in known.items() if name in needed]
+    pieces = [piece.text for name, piece in known.items() if name in needed]
+    definitions = sorted(pieces, key=lambda text: not _is_constant(text))  # others may need them at once
     return _laid_out([f'"""{says}"""', _sorted_imports(lines), "\n".join(settings)], definitions, run)
 
 
@@ -174,10 +175,10 @@ def _merged(lines: Iterable[str]) -> list[str]:
 
 def _laid_out(head: list[str], definitions: list[str], run: list[str]) -> str:
     text = "\n\n".join(part for part in head if part)
-    constant = True
     for piece in definitions:
-        is_constant = not piece.lstrip("# ").startswith(("def ", "class ", "@")) and "\ndef " not in piece
-        is_constant = is_constant and "\nclass " not in piece and "\n@" not in piece
-        text += ("\n" if is_constant and constant else "\n\n\n") + piece
-        constant = is_constant
+        text += ("\n" if _is_constant(piece) else "\n\n\n") + piece
     return f"{text}\n\n\n{chr(10).join(run)}\n"
+
+
+def _is_constant(text: str) -> bool:
+    return isinstance(ast.parse(text).body[0], ast.Assign)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +18,7 @@ from plainlearn.core.seed import preserve_random_state
 from plainlearn.eject.code import as_array
 from plainlearn.eject.data import data_code
 from plainlearn.eject.network import code_of
-from plainlearn.eject.recipe import RECIPES
+from plainlearn.eject.recipe import RECIPES, depths_code, freeze_code
 from plainlearn.eject.source import Copied
 from plainlearn.eject.text import compose, names_of_parts
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
@@ -32,9 +33,9 @@ Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
 
 _MARK = "the plain PyTorch of a learner"
 #: Names that the statements of a script set or use.
-_TAKEN = {"HERE", "DATA", "BATCH_SIZE", "NAMES", "STEPS_OF_EPOCH", "start", "model", "loss_func", "metrics", "groups",
-          "optimizer", "train_batches", "valid_batches", "train_x", "train_y", "valid_x", "valid_y",
-          "train_items", "valid_items", "item_maps", "batch_maps", "light", "SIZE", "KERNEL", "RADIUS", "TABLE"}  # fmt: skip
+_TAKEN = {"HERE", "DATA", "TABLE", "BATCH_SIZE", "SIZE", "NAMES", "STEPS_OF_EPOCH", "DEPTHS", "RADIUS", "REST", "MOVING",
+          "start", "model", "loss_func", "metrics", "groups", "optimizer", "train_batches", "valid_batches", "train_items",
+          "valid_items", "train_x", "train_y", "valid_x", "valid_y", "item_maps", "batch_maps", "light"}  # fmt: skip
 
 
 def eject(
@@ -61,7 +62,9 @@ def eject(
     """
     target = Path(path)
     _check(learn, target, recipe)
-    with preserve_random_state(), model_kept(learn.model):
+    with preserve_random_state(), model_kept(learn.model), ExitStack() as afterwards:
+        for parameter in learn.model.parameters():
+            afterwards.callback(parameter.requires_grad_, parameter.requires_grad)
         text, arrays, table = _script(learn, target.stem, recipe, checked_epochs(epochs), lr, seed, settings)
     try:
         np.savez(target.with_suffix(".npz"), **arrays)
@@ -132,11 +135,15 @@ def _script(
     arrays |= data.arrays
     if seed is None:
         arrays["random_state"] = torch.get_rng_state().numpy()
+    frozen = any(not parameter.requires_grad for parameter in learn.model.parameters())
+    begin = freeze_code(learn) if frozen and recipe != "fine_tune" else []
     stages, call = RECIPES[recipe](learn, epochs, lr, **settings)
     names = ["train_loss", "valid_loss", *(meter.name for meter in learn.meters)]
     constants = ["HERE = Path(__file__).parent", *data.settings, f"NAMES = {_list(names)}"]
     if any("fit_one_cycle" in line for line in stages):
         constants.append(f"STEPS_OF_EPOCH = {len(learn.dls.train)}")
+    if any("DEPTHS" in line for line in stages):
+        constants += depths_code(learn)
     run = [
         "# Sums are taken in an order, and so have last bits, that depend on the number of threads.",
         f"torch.set_num_threads({torch.get_num_threads()})",
@@ -152,6 +159,7 @@ def _script(
         f"torch.manual_seed({seed})"
         if seed is not None
         else 'torch.set_rng_state(torch.from_numpy(start["random_state"]))',
+        *begin,
         *stages,
         "",
         f'np.savez(HERE / "{stem}-trained.npz", **{{name: value.numpy() for name, value in model.state_dict().items()}})',

@@ -8,59 +8,52 @@ from typing import Any
 
 import numpy as np
 
+Maps = np.ndarray
+Rng = np.random.Generator
 
-def build(*entries: Any) -> np.ndarray:
+
+def build(*entries: Any) -> Maps:
     """(N, 3, 3) from nine entries, each a number or N numbers."""
     columns = np.broadcast_arrays(*(np.asarray(entry, np.float64) for entry in entries))
     return np.stack([np.atleast_1d(column) for column in columns], axis=-1).reshape(-1, 3, 3)
 
 
-def window(width: Any, height: Any, x: Any, y: Any) -> np.ndarray:
+def window(width: Any, height: Any, x: Any, y: Any) -> Maps:
     """Show a part of the picture, `width` and `height` its shares of the sides, (x, y) in 0..1 its place."""
     return build(width, 0, (2 * x - 1) * (1 - width), 0, height, (2 * y - 1) * (1 - height), 0, 0, 1)
 
 
-def then(maps: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
+def then(maps: Maps, draw: Callable[[], Maps]) -> Maps:
     """The maps followed by those that `draw` gives, drawn again for a picture whose horizon would be in view."""
     more = draw()
-    if not (more[:, 2, :2].any() or maps[:, 2, :2].any()):
-        return maps @ more  # nothing is tilted, so there is no horizon
-    bad = crosses_horizon(maps @ more)
-    for _ in range(10):
-        if not bad.any():
-            break
-        more = np.where(bad[:, None, None], draw(), more)
-        bad = crosses_horizon(maps @ more)
-    return maps @ np.where(bad[:, None, None], np.eye(3)[None], more)
+    if maps[:, 2, :2].any() or more[:, 2, :2].any():  # something is tilted, so there is a horizon
+        for _ in range(10):
+            bad = crosses_horizon(maps @ more)[:, None, None]
+            if not bad.any():
+                break
+            more = np.where(bad, draw(), more)
+        more = np.where(crosses_horizon(maps @ more)[:, None, None], np.eye(3)[None], more)
+    return maps @ more
 
 
-def crosses_horizon(maps: np.ndarray) -> np.ndarray:
+def crosses_horizon(maps: Maps) -> Maps:
     """Which maps stretch some part of the picture without bound."""
     middle = maps[:, 2, 2]
     lowest = middle * 1.0 - np.sign(middle) * (np.abs(maps[:, 2, 0]) + np.abs(maps[:, 2, 1]))
     return ~(lowest * np.sign(middle) > 0.1 * np.abs(middle))
 
 
-def proportions(sizes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The share of each input's width that the output would span, the heights being equal."""
-    return (np.float64(size[1]) / np.float64(size[0])) * (sizes[:, 0] / sizes[:, 1])
-
-
-def crop(sizes: np.ndarray, size: tuple[int, int], rng: np.random.Generator, train: bool) -> np.ndarray:
-    """Fill the output and cut what is over: at a random place in training, else around the middle."""
+def fit_into(sizes: np.ndarray, size: tuple[int, int], rng: Rng, train: bool, larger: bool = False) -> Maps:
+    """Fill the output and cut what is over (or show all, if `larger`): anywhere in training, else in the middle."""
     x, y = rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5)
-    wider = proportions(sizes, size)
-    return window(np.minimum(wider, 1), np.minimum(1 / wider, 1), x, y)
+    wider = (np.float64(size[1]) / np.float64(size[0])) * (
+        sizes[:, 0] / sizes[:, 1]
+    )  # than the input, at one height
+    choose = np.maximum if larger else np.minimum
+    return window(choose(wider, 1), choose(1 / wider, 1), x, y)
 
 
-def pad(sizes: np.ndarray, size: tuple[int, int], rng: np.random.Generator, train: bool) -> np.ndarray:
-    """Show all, with a margin: at a random place in training, else in the middle."""
-    x, y = rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5)
-    wider = proportions(sizes, size)
-    return window(np.maximum(wider, 1), np.maximum(1 / wider, 1), x, y)
-
-
-def squish(sizes: np.ndarray) -> np.ndarray:
+def squish(sizes: np.ndarray) -> Maps:
     """Bring the picture to the output's proportions."""
     return window(np.ones(len(sizes)), np.ones(len(sizes)), 0.5, 0.5)
 
@@ -68,15 +61,15 @@ def squish(sizes: np.ndarray) -> np.ndarray:
 def random_crop(
     sizes: np.ndarray,
     size: tuple[int, int],
-    rng: np.random.Generator,
+    rng: Rng,
     train: bool,
     min_scale: float,
     max_scale: float,
     ratio: tuple[float, float],
-) -> np.ndarray:
+) -> Maps:
     """A random part of a random share of the area and random proportions; of ten tries the first that fits."""
     if not train:
-        return crop(sizes, size, rng, train)
+        return fit_into(sizes, size, rng, train)
     count, tries = len(sizes), 10
     height, width = sizes[:, 0, None].astype(float), sizes[:, 1, None].astype(float)
     area = rng.uniform(min_scale, max_scale, (count, tries)) * height * width
@@ -93,17 +86,17 @@ def random_crop(
     return build(w, 0, 2 * (x * (1 - w)) + w - 1, 0, h, 2 * (y * (1 - h)) + h - 1, 0, 0, 1)
 
 
-def flip(count: int, rng: np.random.Generator, p: float) -> np.ndarray:
+def flip(count: int, rng: Rng, p: float) -> Maps:
     """Left and right exchanged, with probability `p`."""
     return build(np.where(rng.random(count) < p, -1.0, 1.0), 0, 0, 0, 1.0, 0, 0, 0, 1)
 
 
-def flip_upside_down(count: int, rng: np.random.Generator, p: float) -> np.ndarray:
+def flip_upside_down(count: int, rng: Rng, p: float) -> Maps:
     """Top and bottom exchanged, with probability `p`."""
     return build(1.0, 0, 0, 0, np.where(rng.random(count) < p, -1.0, 1.0), 0, 0, 0, 1)
 
 
-def rotate(sizes: np.ndarray, rng: np.random.Generator, max_degrees: float, p: float) -> np.ndarray:
+def rotate(sizes: np.ndarray, rng: Rng, max_degrees: float, p: float) -> Maps:
     """Turned by up to `max_degrees` either way, with probability `p`; circles stay circles."""
     count = len(sizes)
     chosen = rng.random(count) < p
@@ -113,7 +106,7 @@ def rotate(sizes: np.ndarray, rng: np.random.Generator, max_degrees: float, p: f
     return build(cos, sin / aspect, 0, -sin * aspect, cos, 0, 0, 0, 1)
 
 
-def zoom(count: int, rng: np.random.Generator, least: float, most: float, p: float) -> np.ndarray:
+def zoom(count: int, rng: Rng, least: float, most: float, p: float) -> Maps:
     """Magnified by `least` to `most` at a random place, with probability `p`."""
     chosen = rng.random(count) < p
     scale, x, y = rng.uniform(least, most, count), rng.random(count), rng.random(count)
@@ -121,7 +114,7 @@ def zoom(count: int, rng: np.random.Generator, least: float, most: float, p: flo
     return window(side, side, x, y)
 
 
-def warp(count: int, rng: np.random.Generator, magnitude: float, p: float) -> np.ndarray:
+def warp(count: int, rng: Rng, magnitude: float, p: float) -> Maps:
     """Tilted as if seen from another side: the corners move by up to `magnitude` half sides, with probability `p`."""
     chosen = rng.random(count) < p
     x = np.where(chosen, magnitude * rng.uniform(-1, 1, count), 0.0)
@@ -135,7 +128,7 @@ def warp(count: int, rng: np.random.Generator, magnitude: float, p: float) -> np
     return inverse(onto(corners * (1 + along * outward)))
 
 
-def onto(corners: np.ndarray) -> np.ndarray:
+def onto(corners: np.ndarray) -> Maps:
     """The maps that spread the output over four points (N, 4, 2) of the input, clockwise from the top left.
 
     Source: Heckbert 1989, Fundamentals of Texture Mapping and Image Warping, section 2.2.3.
@@ -149,11 +142,11 @@ def onto(corners: np.ndarray) -> np.ndarray:
     return square @ np.array([[0.5, 0, 0.5], [0, 0.5, 0.5], [0, 0, 1]])
 
 
-def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def cross(a: np.ndarray, b: np.ndarray) -> Maps:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
-def inverse(maps: np.ndarray) -> np.ndarray:
+def inverse(maps: Maps) -> Maps:
     """The maps the other way round, by the adjugate."""
     rows = [maps[:, i] for i in range(3)]
     products = np.cross(rows[1], rows[2]), np.cross(rows[2], rows[0]), np.cross(rows[0], rows[1])
@@ -162,7 +155,7 @@ def inverse(maps: np.ndarray) -> np.ndarray:
     return adjugate / (det * np.sign(maps[:, 2, 2]))[:, None, None]
 
 
-def to_pixels(maps: np.ndarray, sizes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def to_pixels(maps: Maps, sizes: np.ndarray, size: tuple[int, int]) -> Maps:
     """The same maps between pixels: from (column, row, 1) of the output to those of the input."""
     (h, w), (oh, ow) = (sizes[:, 0].astype(float), sizes[:, 1].astype(float)), map(np.float64, size)
     to_unit = build(2 / ow, 0, 1 / ow - 1, 0, 2 / oh, 1 / oh - 1, 0, 0, 1)

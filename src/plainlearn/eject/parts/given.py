@@ -44,6 +44,7 @@ def light(count: int, rng: np.random.Generator, train: bool) -> Tensor | None:
     raise NotImplementedError
 
 
-#: The kernel that reads pictures, and how far it reaches to each side.
+#: The kernel that reads pictures: how far it reaches to each side, and its shape.
 RADIUS: float = 2.5
-KERNEL: np.ndarray = np.zeros(17, np.float32)
+REST: tuple[float, ...] = (0.0,) * 2
+MOVING: tuple[tuple[float, ...], ...] = ((0.0,) * 5,) * 3

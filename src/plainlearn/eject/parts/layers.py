@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -43,22 +43,22 @@ class ConcatPool(nn.Module):
         return torch.cat([F.adaptive_max_pool2d(x, self.size), F.adaptive_avg_pool2d(x, self.size)], dim=1)
 
 
-def learning(model: nn.Module, prefixes: str | tuple[str, ...]) -> list[nn.Parameter]:
-    """The parameters whose names begin so, frozen ones left out."""
-    return [p for name, p in model.named_parameters() if name.startswith(prefixes) and p.requires_grad]
-
-
-def matrices(model: nn.Module, prefixes: str | tuple[str, ...]) -> list[nn.Parameter]:
-    """Of these the weights proper, which weight decay shrinks."""
-    return [p for p in learning(model, prefixes) if p.ndim > 1]
-
-
-def vectors(model: nn.Module, prefixes: str | tuple[str, ...]) -> list[nn.Parameter]:
-    """Of these the biases, and the scales and shifts of normalisation, which should not shrink to zero."""
-    return [p for p in learning(model, prefixes) if p.ndim <= 1]
-
-
-def freeze(model: nn.Module, but: str | tuple[str, ...]) -> None:
+def freeze(model: nn.Module, learn: str | tuple[str, ...]) -> None:
     """Let only the parameters learn whose names begin so."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(but))
+        parameter.requires_grad_(name.startswith(learn))
+
+
+def grouped(
+    model: nn.Module, depths: list[tuple[str, ...]], rates: list[float], weight_decay: float
+) -> list[dict[str, Any]]:
+    """The optimizer's groups: depths, told by how names begin, each with a rate of its own.
+
+    Weight decay pulls weights towards zero; biases, and the scales and shifts of normalisation, should not go there.
+    """
+    groups: list[dict[str, Any]] = []
+    for prefixes, rate in zip(depths, rates, strict=True):
+        inside = [p for name, p in model.named_parameters() if name.startswith(prefixes) and p.requires_grad]
+        groups.append({"params": [p for p in inside if p.ndim > 1], "lr": rate, "weight_decay": weight_decay})
+        groups.append({"params": [p for p in inside if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]

@@ -11,7 +11,7 @@ from numba import njit
 from numba.extending import intrinsic
 from torch import Tensor
 
-from plainlearn.eject.parts.given import KERNEL, RADIUS
+from plainlearn.eject.parts.given import MOVING, RADIUS, REST
 
 
 def sample(
@@ -109,22 +109,21 @@ def inside(index, length):
 @njit(error_model="numpy")
 def weigh(first, inverse, count):
     """The kernel's values at `count` taps, and their sum. `inverse` is one over the stretch."""
-    weights, total, one = np.empty(count, np.float32), np.float32(0), np.float32(1)
-    rest, moving = KERNEL[:2], np.empty(5, np.float32)
-    h = min(one, np.float32(8) * (one - inverse))
+    f, one = np.float32, np.float32(1)
+    weights, moving, total = np.empty(count, np.float32), np.empty(5, np.float32), f(0)
     for k in range(5):
         # The shape moves with the stretch: enlarging keeps what is there, shrinking takes the mean of an area.
-        b1, b2, b3 = KERNEL[2 + k], KERNEL[7 + k], KERNEL[12 + k]
-        moving[k] = h * fma(inverse, fma(inverse, b3, b2), b1)
-    per_radius = one / (np.float32(RADIUS) * np.float32(RADIUS))
+        bend = fma(inverse, fma(inverse, f(MOVING[2][k]), f(MOVING[1][k])), f(MOVING[0][k]))
+        moving[k] = min(one, f(8) * (one - inverse)) * bend
+    per_radius = one / (f(RADIUS) * f(RADIUS))
     for k in range(count):
         t = first * inverse
         q = t * t
         u = q * per_radius
-        shape = fma(fma(rest[1], u, rest[0]), u, one) * ((one - q) * fma(q, np.float32(-0.25), one))
+        shape = fma(fma(f(REST[1]), u, f(REST[0])), u, one) * ((one - q) * fma(q, f(-0.25), one))
         bend = fma(fma(moving[4], u, moving[3]), u, moving[2])
         bend = fma(fma(bend, u, moving[1]), u, moving[0])
-        end = max(np.float32(0), one - u)
+        end = max(f(0), one - u)
         weights[k] = fma(bend, u, shape) * (end * end)
         total += weights[k]
         first += one
