@@ -339,7 +339,7 @@ class RegressionBlock(Block):
 
     def decode(self, encoded: Any) -> Any:
         values = np.asarray(encoded)
-        return float(str(values.reshape(())[()])) if values.size == 1 else values  # 7.1, not 7.0999999
+        return values.item() if values.size == 1 else values
 
     def check(self, value: Any) -> str:
         try:
