@@ -108,8 +108,10 @@ def main() -> None:
     )  # fmt: skip
     for (kind, spare, measure), values in gained.items():
         name = {"lz": "Lanczos ideal, dB", "box": "box ideal, dB", "ssim": "SSIM"}[measure]
-        asked = {"at_least": -0.1} if spare == 3 and measure == "lz" else {}
-        report.figure(f"{kind}, {spare:g} times as large, {name} gained", [float(np.mean(values))], **asked)
+        asked = -0.1 if spare == 3 and measure == "lz" else None
+        report.figure(
+            f"{kind}, {spare:g} times as large, {name} gained", [float(np.mean(values))], at_least=asked
+        )
     report.figures = {" ".join(map(str, key)): float(np.mean(values)) for key, values in gained.items()}
     report.close()
 

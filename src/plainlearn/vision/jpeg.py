@@ -26,9 +26,9 @@ __all__ = ["decode_jpeg", "draft_scale", "scale_for", "scaled"]
 # How many times larger than needed an image must stay, for looks and thumbnails. Against a full decode, both
 # then shrunk by Lanczos, on 47 pet photos: at 1 time 39.3 dB, 1.5 44.9, 2 48.7, 3 52.5; sharpness .95, .93, .96, .98.
 _SPARE: Final = 2
-# The same for what a model is shown. Against the ideal of presizing_quality.py, what is lost to a full decode on
-# photos, text and zone plates: at 1.5 times 1 to 6 dB, at 2 up to 2.4, at 2.5 up to 0.5, at 3 nothing (-0.1 to +0.8;
-# against the box ideal up to 0.3). libjpeg's other scales (7/8 to 3/8) lose more than 1/2, and save no more.
+# The same for what a model is shown. Of some 45 dB against the ideal, photos, text and zone plates lose to a full
+# decode (benchmarks/jpeg_scales.py): at 1.5 times 1 to 6 dB, at 2 up to 2.4, at 2.5 up to 0.5, at 3 up to 0.3 or gain
+# as much, at 4 up to 0.1. libjpeg's other scales (7/8 to 3/8) lose more than 1/2 does, and save no more.
 _SPARE_TO_LEARN: Final = 3
 
 
