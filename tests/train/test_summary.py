@@ -41,3 +41,25 @@ def test_looking_changes_nothing() -> None:
     assert [part.training for part in learn.model] == [True, False, True]
     assert all(torch.equal(value, before[name]) for name, value in learn.model.state_dict().items())
     assert not any(part._forward_hooks for part in learn.model.modules())
+
+
+class Scaled(nn.Module):
+    """Has a parameter of its own beside its parts, and a part that does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.layer, self.drop = nn.Parameter(torch.ones(2)), nn.Linear(2, 1), nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.layer(x * self.scale))
+
+
+def test_the_parameters_of_a_layer_with_parts_are_listed_once_and_before_its_parts() -> None:
+    learn = learner()
+    learn.model = nn.Sequential(Scaled())
+    listed = summary(learn)
+    assert [(layer.name, layer.kind, layer.parameters) for layer in listed.layers] == [
+        ("0", "Scaled", 2),
+        ("0.layer", "Linear", 3),
+    ]
+    assert sum(layer.parameters for layer in listed.layers) == listed.parameters == 5

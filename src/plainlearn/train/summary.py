@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -33,7 +34,7 @@ class ModelSummary:
 
     title: str
     layers: tuple[Layer, ...]
-    #: Of the whole model: some parameters belong to no layer of their own, such as a transformer's class token.
+    #: Of the whole model, with what layers that never ran hold.
     parameters: int
     learning: int
 
@@ -66,7 +67,8 @@ class ModelSummary:
 def summary(learner: Learner) -> ModelSummary:
     """The layers of the model as a training batch passes through, without training on it.
 
-    A layer that runs several times is listed once. Raises what the model raises.
+    Layers are those without parts, and those with parameters of their own beside their parts, such as a transformer
+    with its class token. One that runs several times is listed once. Raises what the model raises.
     """
     ran: dict[nn.Module, Any] = {}
     names: dict[Any, str] = {module: name for name, module in cast("Any", learner.model.named_modules())}
@@ -75,13 +77,17 @@ def summary(learner: Learner) -> ModelSummary:
     given, _ = split_batch(to_device(batch, learner.device), getattr(learner.dls, "n_inp", None))
     setup.place(learner.model, learner.device)
 
+    def enter(module: nn.Module, _: Any) -> None:
+        ran.setdefault(module, None)  # its place is before its parts
+
     def note(module: nn.Module, _: Any, output: Any) -> None:
-        ran.setdefault(module, output.shape if isinstance(output, Tensor) else described(output))
+        ran[module] = ran[module] or (output.shape if isinstance(output, Tensor) else described(output))
 
     was_training = {module: module.training for module in learner.model.modules()}
     with ExitStack() as hooks, torch.no_grad():
         for module in learner.model.modules():
-            if not any(True for _ in module.children()):
+            if _is_layer(module):
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
                 hooks.callback(module.register_forward_hook(note).remove)
         learner.model.eval()
         try:
@@ -93,15 +99,21 @@ def summary(learner: Learner) -> ModelSummary:
     title = f"{type(learner.model).__name__}, given {' and '.join(map(described, given))}"
     if (expects := getattr(learner.model, "expects", None)) is not None:
         title += f"\n{expects}"
-    return ModelSummary(title, layers, *_counts(learner.model))
+    return ModelSummary(title, layers, *_counts(learner.model.parameters()))
+
+
+def _is_layer(module: nn.Module) -> bool:
+    if isinstance(module, nn.Identity):
+        return False  # it is there for others to take its place
+    return not any(True for _ in module.children()) or any(True for _ in module.parameters(recurse=False))
 
 
 def _layer(name: str, module: nn.Module, shape: Any) -> Layer:
     shown = " × ".join(map(str, shape)) if isinstance(shape, torch.Size) else str(shape)
-    return Layer(name, type(module).__name__, shown, *_counts(module))
+    return Layer(name, type(module).__name__, shown, *_counts(module.parameters(recurse=False)))
 
 
-def _counts(module: nn.Module) -> tuple[int, int]:
+def _counts(of: Iterable[nn.Parameter]) -> tuple[int, int]:
     """How many parameters, and how many of them learn."""
-    parameters = list(module.parameters())
+    parameters = list(of)
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
