@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -38,7 +39,7 @@ def pictures_code(dls: BlockLoaders, stem: str) -> DataCode:
     code.table, root = _table(train, valid)
     code.settings = [
         f"BATCH_SIZE = {dls.train.bs}",
-        f"DATA = Path({root.as_posix()!r})".replace("'", '"'),
+        f"DATA = Path({json.dumps(root.as_posix(), ensure_ascii=False)})",
         f'TABLE = "{stem}.csv"',
     ]
     code.load = ['train_items, valid_items = listed("train"), listed("valid")']
@@ -48,14 +49,18 @@ def pictures_code(dls: BlockLoaders, stem: str) -> DataCode:
         items, size = _maps(
             "item_maps", "The item transforms, of one picture.", train.item_tfms, valid.item_tfms, None
         )
-        on_batches = [cast(ToModel, loader.after_batch).transforms for loader in dls.loaders[:2]]
-        sides = [[each for each in side if each.order == 0] for side in on_batches]
-        batches, size = _maps("batch_maps", "The batch transforms that move pictures.", *sides, size)
+        train_tfms, valid_tfms = (
+            cast(ToModel, loader.after_batch).transforms for loader in (dls.train, dls.valid)
+        )
+        moves, of_valid = _of_order_0(train_tfms), _of_order_0(valid_tfms)
+        batches, size = _maps("batch_maps", "The batch transforms that move pictures.", moves, of_valid, size)
         if size is None:
             raise ArgumentError("no transform sets a size, so pictures are read at their own, which is not written down",
                                 try_="item_tfms=Resize(224)")  # fmt: skip
         code.settings.append(f"SIZE = {size}")
-        light = _light(*([each for each in side if each.order != 0] for side in on_batches))
+        light = _light(
+            [each for each in train_tfms if each.order], [each for each in valid_tfms if each.order]
+        )
         code.definitions = pieces_of(items + batches + light)
     code.definitions |= pieces_of(_train(dls.train, moved) + _valid(dls.valid, dls.train.bs, moved))
     return code
@@ -96,7 +101,7 @@ def _table(*sides: BlockDataset) -> tuple[str, Path]:
 def _kernel() -> list[str]:
     """The kernel that pictures are read by, as numbers."""
     return [
-        "# The kernel that pictures are read by: how far it reaches, and its shape, which is near that of a Lanczos filter.",
+        "# The kernel that pictures are read by: how far it reaches, and its shape, near that of a Lanczos filter.",
         f"RADIUS = {CUBIC.radius}",
         f"REST = {CUBIC.rest}",
         "MOVING = (",
@@ -174,8 +179,12 @@ _DRAWS: dict[type, Callable[[Any], str]] = {
 
 
 def _pair(size: Any) -> Size:
-    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    height, width = cast("Sequence[int]", size) if isinstance(size, (tuple, list)) else (size, size)
     return int(height), int(width)
+
+
+def _of_order_0(transforms: Sequence[Transform]) -> list[Transform]:
+    return [each for each in transforms if each.order == 0]
 
 
 def _light(train: Sequence[Transform], valid: Sequence[Transform]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -83,7 +84,7 @@ def _check(learn: Learner, target: Path, recipe: str) -> None:
         raise ArgumentError(
             f"recipe is {recipe!r}; expected {', '.join(get_args(Recipe))}", try_='recipe="fit_one_cycle"'
         )
-    if target.suffix != ".py" or not target.stem:
+    if target.suffix != ".py" or not re.fullmatch(r"[\w.-]+", target.stem):
         raise ArgumentError(
             f"path is {str(target)!r}; expected the name of a Python file", try_='eject(learn, "train.py", …)'
         )

@@ -65,8 +65,8 @@ def moved_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The pictures in this order, `size` at a time, through all transforms, with their classes.
 
-    A transform touches no pixel: it says where each pixel of its output looks in its input. These maps are multiplied,
-    and each picture is read once, at the end. What is random comes from the epoch's seed and the place in the epoch.
+    A transform touches no pixel: it says where each pixel of its output looks in its input. These maps are
+    multiplied, and each picture is read once, at the end. What is random comes from the epoch's seed and the place.
     """
     for number, first in enumerate(range(0, len(order), size)):
         rows = [items[index] for index in order[first : first + size]]

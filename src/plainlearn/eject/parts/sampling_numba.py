@@ -1,6 +1,6 @@
 """Sampling: each picture read once through its map, by a kernel as wide as the map asks; compiled by numba."""
 
-# pyright: basic
+# pyright: basic, reportCallIssue=false
 from __future__ import annotations
 
 import math
@@ -37,9 +37,9 @@ def fma(typing, x, y, z):
 
 @njit(error_model="numpy")
 def read(picture, m, table, with_table, out):
-    """Fill `out` (3, h, w): a pixel looks at a point of the picture, and takes the weighted mean of what lies around it.
+    """Fill `out` (3, h, w): a pixel looks at a point of the picture, and is the weighted mean of what lies around.
 
-    Along each axis the kernel is stretched by the map's footprint there: by how many pixels the point moves from one pixel
+    Along each axis the kernel is stretched by the map's footprint there: by how far the point moves from one pixel
     of the output to the next. So shrinking does not alias, and enlarging interpolates.
     """
     height, width = picture.shape[:2]
