@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from plainlearn.core.paths import Path
     from plainlearn.core.seed import set_seed
     from plainlearn.data.block import DataBlock
-    from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock, RegressionBlock
+    from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
     from plainlearn.data.download import untar_data
     from plainlearn.data.items import get_image_files
     from plainlearn.data.loader import DataLoader
     from plainlearn.data.loaders import DataLoaders
+    from plainlearn.data.regression_block import RegressionBlock
     from plainlearn.data.urls import URLs
     from plainlearn.metrics.functions import accuracy, accuracy_multi, error_rate
     from plainlearn.train.callback import Callback

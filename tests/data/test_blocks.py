@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock, made
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, made
+from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics import accuracy, accuracy_multi, rmse
 
@@ -178,3 +179,9 @@ def test_a_block_may_be_a_class_an_instance_or_a_function_and_nothing_else() -> 
     assert made(CategoryBlock) == made(CategoryBlock()) == made(lambda: CategoryBlock())
     with pytest.raises(ArgumentTypeError, match="'cat' is not a block"):
         made("cat")
+
+
+def test_a_number_is_shown_as_people_write_it() -> None:
+    block = RegressionBlock()
+    assert block.show(np.float32(11.2417), None) == "11.24"
+    assert block.show(np.array([1.0, 0.333333]), None) == "1, 0.3333"

@@ -2,7 +2,7 @@
 
 from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
 from plainlearn.data.collate import collate
 from plainlearn.data.columns import TensorRows
 from plainlearn.data.dataset import BlockDataset, Datasets
@@ -11,6 +11,7 @@ from plainlearn.data.items import get_files, get_image_files
 from plainlearn.data.label import ColReader, FuncLabeller, RegexLabeller, parent_label, using_attr
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
+from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.data.remote import RemotePath
 from plainlearn.data.shard_writing import write_shards
 from plainlearn.data.shards import Record, get_records

@@ -112,7 +112,7 @@ class BlockLoaders(DataLoaders):
         batch_tfms: Sequence[Transform] = (),
         left_out: Sequence[Sequence[LeftOut]] = ((), ()),
     ) -> None:
-        place = default_device() if device is None else torch.device(device)
+        place = default_device(device)
         self.datasets, self.batch_tfms = datasets, ()
         self._left_out = tuple(L(side) for side in left_out)
         self.num_workers = _default_workers() if num_workers is None else num_workers

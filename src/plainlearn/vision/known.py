@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, PlainlearnError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
+from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.inference.modelfile import ModelFile
 from plainlearn.inference.plain import Kind, Registry, checked_fields, from_plain, kinds
 from plainlearn.vision import transforms

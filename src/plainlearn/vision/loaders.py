@@ -15,9 +15,10 @@ from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
 from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
 from plainlearn.data.items import get_image_files
 from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
+from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.labelled import (
