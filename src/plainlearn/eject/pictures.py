@@ -21,6 +21,9 @@ from plainlearn.data.transform import Transform
 from plainlearn.eject.code import DataCode, function, seed_lines
 from plainlearn.eject.text import call, pieces_of
 from plainlearn.vision.blocks import ImageBlock
+from plainlearn.vision.closeness import least_footprint
+from plainlearn.vision.draft import jpeg_frame
+from plainlearn.vision.jpeg import scale_for
 from plainlearn.vision.lighting import Brightness, Contrast, Normalize
 from plainlearn.vision.sampling_kernel import CUBIC
 from plainlearn.vision.transforms import Flip, RandomResizedCrop, Resize, Rotate, Warp, Zoom
@@ -35,6 +38,7 @@ def pictures_code(dls: BlockLoaders, stem: str) -> DataCode:
     """
     _check_blocks(dls)
     train, valid = cast("BlockDataset", dls.train.dataset), cast("BlockDataset", dls.valid.dataset)
+    _refuse_drafts(train, valid)
     code = DataCode()
     code.table, root = _table(train, valid)
     code.settings = [
@@ -96,6 +100,19 @@ def _table(*sides: BlockDataset) -> tuple[str, Path]:
     for name, file, label, target in found:
         table.writerow([name, Path(file).relative_to(root).as_posix(), label, target])
     return text.getvalue(), root
+
+
+def _refuse_drafts(*sides: BlockDataset) -> None:
+    """Raise `ArgumentError` if a JPEG would be decoded smaller, which scripts do not; see `ImageBlock`."""
+    for dataset in sides:
+        block = cast(ImageBlock, dataset.blocks[0])
+        if block.full_decode or not dataset.moves:
+            continue
+        for file in dataset.values(0):
+            frame = jpeg_frame(Path(file).read_bytes())
+            if frame and scale_for(least_footprint(dataset.moves, frame.size, train=dataset.side == 0)) > 1:
+                raise ArgumentError(f"{file} is so large that it is decoded smaller, which is not written down",
+                                    try_="ImageBlock(full_decode=True)")  # fmt: skip
 
 
 def _kernel() -> list[str]:
@@ -242,4 +259,12 @@ def _valid(loader: DataLoader, usual: int, moved: bool) -> str:
             "new_seed()  # nothing random comes of it, but the next seed is another",
             f"return plain_batches(valid_items, {order}, {size})",
         ]
-    return function("valid_batches", "The validation set in batches, in its order.", lines)
+    # The same for the training pictures, for whoever wants to see them without chance.
+    calm = "\n".join(lines).replace("valid_items", "train_items")
+    if loader.drop_last:
+        calm = calm.replace(order, "range(len(train_items))")
+    return function("valid_batches", "The validation set in batches, in its order.", lines) + function(
+        "calm_batches",
+        "The training pictures in their order, as validation would see them.",
+        calm.split("\n"),
+    )

@@ -13,10 +13,12 @@ from plainlearn.core.errors import ArgumentError
 from plainlearn.eject.text import call
 from plainlearn.optim.build import make_optimizer
 from plainlearn.optim.groups import learning_rates, split_by_depth
+from plainlearn.train.features import head_of
 from plainlearn.train.freezing import freeze, unfreeze
 from plainlearn.train.loop import Learner
 from plainlearn.train.probe import features_serve
 
+_STEPS_TO_SETTLE = 100  # as in `fine_tune`
 _SAID_ELSEWHERE = ("lr", "params", "decoupled_weight_decay")
 
 
@@ -162,25 +164,35 @@ def fine_tune_code(
     """`learn.fine_tune`, likewise; `lr` is its `base_lr`."""
     rate = 2e-3 if lr is None else lr
     lines: list[str] = []
+    serve = False
     freeze(learn)
     if freeze_epochs:
-        if features is not False and features_serve(learn):
-            raise ArgumentError("the head would be fitted to features computed once, which is not written down",
-                                try_="features=False, here and in learn.fine_tune")  # fmt: skip
-        lines += [
-            "# First the head alone, so that its first, wild steps do not spoil what the body knows.",
-            *freeze_code(learn),
-            *one_cycle_code(learn, freeze_epochs, slice(rate), pct_start=0.99, wd=wd)[0],
-            "",
-        ]
+        serve = features is not False and features_serve(learn)
+        lines.append(
+            "# First the head alone, so that its first, wild steps do not spoil what the body knows."
+        )
+        if serve:
+            head = head_of(learn).linear
+            name = next(name for name, part in learn.model.named_modules() if part is head)
+            lines += call("fit_head", ["model", f'head=model.get_submodule("{name}")'])
+        else:
+            lines += (
+                freeze_code(learn)
+                + one_cycle_code(learn, freeze_epochs, slice(rate), pct_start=0.99, wd=wd)[0]
+            )
+        lines.append("")
     unfreeze(learn)
-    rate /= 2
+    base, rate = rate, rate / 2
+    if (
+        serve
+    ):  # from a head that is as good as it can be, the first steps lead away: a short run takes small ones
+        rate *= min(1.0, epochs * len(learn.dls.train) / _STEPS_TO_SETTLE)
     lines += [
         "# Then all depths, the early ones in smaller steps: they know what every picture has.",
         "model.requires_grad_(True)",
         *one_cycle_code(learn, epochs, slice(rate / lr_mult, rate), div=div, pct_start=pct_start, wd=wd)[0],
     ]
-    return lines, f"fine_tune({epochs}, {shown(rate * 2)})"
+    return lines, f"fine_tune({epochs}, {shown(base)})"
 
 
 def freeze_code(learn: Learner) -> list[str]:

@@ -125,7 +125,7 @@ def compose(
     known = {**own, **{name: piece for name, piece in _parts().items() if name not in own}}
     imports = {**IMPORTS, **own_imports}
     needed: set[str] = set()
-    waiting = set(free_names(ast.parse("\n".join([*settings, *run])))) | set(own)
+    waiting = set(free_names(ast.parse("\n".join([*settings, *run]))))
     while waiting:
         name = waiting.pop()
         if name not in needed:

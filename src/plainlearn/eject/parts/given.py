@@ -48,3 +48,8 @@ def light(count: int, rng: np.random.Generator, train: bool) -> Tensor | None:
 RADIUS: float = 2.5
 REST: tuple[float, ...] = (0.0,) * 2
 MOVING: tuple[tuple[float, ...], ...] = ((0.0,) * 5,) * 3
+
+
+def calm_batches() -> Iterator[tuple[Tensor, Tensor]]:
+    """The training items in their order, as validation would see them."""
+    raise NotImplementedError
