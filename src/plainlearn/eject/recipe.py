@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import nn
@@ -173,7 +173,8 @@ def fine_tune_code(
         )
         if serve:
             head = head_of(learn).linear
-            name = next(name for name, part in learn.model.named_modules() if part is head)
+            modules = cast("dict[str, nn.Module]", dict(learn.model.named_modules()))
+            name = next(name for name, part in modules.items() if part is head)
             lines += call("fit_head", ["model", f'head=model.get_submodule("{name}")'])
         else:
             lines += (

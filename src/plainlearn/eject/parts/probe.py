@@ -1,5 +1,6 @@
 """The head fitted to features computed once: the best linear layer on them, its strength chosen by cross-validation."""
 
+# pyright: basic
 from __future__ import annotations
 
 import time
