@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
-NEEDS = {"remote_photos": "fsspec", "sharded_photos": "pyarrow"}
+NEEDS = {"classify_with_onnx": "onnxruntime", "remote_photos": "fsspec", "sharded_photos": "pyarrow"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from inspect import Parameter, signature
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from plainlearn.core.describe import describe
@@ -67,16 +68,18 @@ def from_plain(plain: Any, registry: Registry) -> Any:
 def checked_fields(
     given: Any, made_by: type[Any], name: str, expected: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    """The arguments for `made_by`, all there, none beyond, each of its annotated type. Raises `DataError`."""
-    if expected is None:
-        expected = [field.name for field in fields(made_by)]
-    if not isinstance(given, Mapping) or set(cast("Mapping[str, Any]", given)) != set(expected):
-        found = (
-            sorted(map(str, cast("Mapping[str, Any]", given)))
-            if isinstance(given, Mapping)
-            else describe(given)
-        )
-        raise DataError(f"its {name} has {found}; expected {sorted(expected)}")
+    """The arguments for `made_by`, none beyond, each of its annotated type. Raises `DataError`.
+
+    What has a default may be missing: a file of an older version does not know it yet.
+    """
+    known = signature(made_by).parameters
+    names = {field.name for field in fields(made_by)} if expected is None else set(expected)
+    needed = {name for name in names if known[name].default is Parameter.empty}
+    found = (
+        set(map(str, cast("Mapping[Any, Any]", given))) if isinstance(given, Mapping) else {describe(given)}
+    )
+    if not needed <= found <= names:
+        raise DataError(f"its {name} has {sorted(found)}; expected {sorted(names)}")
     hints = get_type_hints(made_by if is_dataclass(made_by) else made_by.__init__)
     values = dict(cast("Mapping[str, Any]", given))
     for field, value in values.items():

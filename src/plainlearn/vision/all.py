@@ -110,6 +110,7 @@ from plainlearn.vision.lighting import Brightness, Contrast, Hue, Normalize, Ran
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
 from plainlearn.vision.loading import load_learner
 from plainlearn.vision.models import create_body, create_vision_model, layer_by_layer
+from plainlearn.vision.onnx_export import export_onnx
 from plainlearn.vision.pilimage import PILImage, PILImageBW, PILMask, image2tensor
 from plainlearn.vision.point_block import PointBlock
 from plainlearn.vision.predictor import Predictor
@@ -241,6 +242,7 @@ __all__ = [
     "default_device",
     "error_rate",
     "export",
+    "export_onnx",
     "first",
     "get_files",
     "get_image_files",

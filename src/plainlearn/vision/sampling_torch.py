@@ -98,8 +98,13 @@ def _taps(position: Tensor, footprint: Tensor, kernel: Kernel, length: int) -> l
     first = torch.ceil(position - kernel.radius * stretch)
     count = int(2 * kernel.radius * stretch.max()) + 1
     start, offset, shrink = first.long(), (first - position).float(), (1 / stretch).float()
-    weigh = _triangle if kernel.triangle else _moving_shape(kernel, shrink)
+    weigh = weights_of(kernel, shrink)
     return [(start + k, weigh((offset + k) * shrink)) for k in range(count)]
+
+
+def weights_of(kernel: Kernel, g: Tensor) -> Callable[[Tensor], Tensor]:
+    """The kernel where it is stretched by 1/g, as a function of the distance in units of that."""
+    return _triangle if kernel.triangle else _moving_shape(kernel, g)
 
 
 def _triangle(t: Tensor) -> Tensor:

@@ -1,0 +1,28 @@
+"""`plainlearn export FILE --onnx OUT`: a model file in a form that other programs run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="A model file, as learn.export writes it.")],
+    onnx: Annotated[Path, typer.Option("--onnx", metavar="OUT", help="The ONNX file to write.")],
+    check: Annotated[
+        list[Path] | None,
+        typer.Option("--check", metavar="IMAGE", help="A real image for the proof that both agree; repeat it."),
+    ] = None,
+    weights: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="The numbers of the weights.")] = "fp32",
+) -> None:
+    """Write a model as ONNX, the preprocessing inside: an image in, probabilities out.
+
+    Both are run on the real images that --check names. Nothing is written when a label differs, or a probability by more
+    than a thousandth.
+    """
+    from plainlearn.vision.onnx_export import export_onnx
+
+    proof = export_onnx(file, onnx, images=check or [], weights=weights)
+    typer.echo(f"{onnx}: {proof}")
