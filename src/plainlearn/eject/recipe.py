@@ -172,10 +172,11 @@ def fine_tune_code(
             "# First the head alone, so that its first, wild steps do not spoil what the body knows."
         )
         if serve:
-            head = head_of(learn).linear
-            modules = cast("dict[str, nn.Module]", dict(learn.model.named_modules()))
-            name = next(name for name, part in modules.items() if part is head)
-            lines += call("fit_head", ["model", f'head=model.get_submodule("{name}")'])
+            names: dict[int, str] = {
+                id(part): name for name, part in cast("Any", learn.model).named_modules()
+            }
+            head = names[id(head_of(learn).linear)]
+            lines += call("fit_head", ["model", f'head=model.get_submodule("{head}")'])
         else:
             lines += (
                 freeze_code(learn)

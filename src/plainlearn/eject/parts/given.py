@@ -53,3 +53,10 @@ MOVING: tuple[tuple[float, ...], ...] = ((0.0,) * 5,) * 3
 def calm_batches() -> Iterator[tuple[Tensor, Tensor]]:
     """The training items in their order, as validation would see them."""
     raise NotImplementedError
+
+
+def sample(
+    pictures: list[np.ndarray], maps: np.ndarray, size: tuple[int, int], curves: Tensor | None
+) -> Tensor:
+    """The one in `sampling_numba`, whose file loads numba when it is imported."""
+    raise NotImplementedError

@@ -14,8 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from plainlearn.eject.parts.geometry import to_pixels
-from plainlearn.eject.parts.given import DATA, HERE, SIZE, TABLE, batch_maps, item_maps, light
-from plainlearn.eject.parts.sampling_numba import sample
+from plainlearn.eject.parts.given import DATA, HERE, SIZE, TABLE, batch_maps, item_maps, light, sample
 
 Item = tuple[Path, int]
 
