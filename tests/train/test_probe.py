@@ -172,7 +172,7 @@ def test_fine_tune_prints_two_tables_and_keeps_the_second_s_record(
     learn = make()
     learn.fine_tune(2)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["epoch", "0", "epoch", "0", "1"]
+    assert [line.split()[0] for line in lines] == ["The", "epoch", "0", "epoch", "0", "1"]
     assert len(learn.recorder.values) == 2
     assert learn.dls.passes == 1  # type: ignore[attr-defined]
 

@@ -134,6 +134,7 @@ class Checkpoint(Callback):
             "place": {
                 "epoch": epoch,
                 "batches_done": batches_done,
+                "steps_done": learner.steps_done,
                 "stop_reason": learner.stop_reason,
                 "rates": list(learner.rates),
             },
@@ -212,6 +213,7 @@ class Checkpoint(Callback):
                 callback.load_state_dict(own["callbacks"][name])
         place, loaders = saved["place"], saved["loaders"]
         learner.epoch, learner.batches_done = place["epoch"], place["batches_done"]
+        learner.steps_done = place["steps_done"]
         learner.stop_reason, learner.rates = place["stop_reason"], place["rates"]
         for loader, begun in zip(
             (learner.dls.train, learner.dls.valid), loaders["epochs_begun"], strict=True

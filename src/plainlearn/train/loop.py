@@ -79,8 +79,7 @@ class Learner:
         "__weakref__", "_device", "_dls", "_loss_func", "_made_of", "_metrics", "_optimizer",
         "_rehearsed", "_together", "batches_done", "callbacks", "epoch", "epochs", "lr", "meters", "model",
         "model_dir", "opt_func", "path", "precision", "progress", "ranks", "rates", "recorder", "runs_done",
-        "splitter", "step", "steps_of_epoch",
-        "stop_reason", "wd",
+        "splitter", "step", "steps_done", "steps_of_epoch", "stop_reason", "wd",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +121,8 @@ class Learner:
         self._rehearsed: tuple[Any, ...] = ()
         self.rates: list[float] = []
         self.runs_done: list[dict[str, str]] = []  # those that had a checkpoint, by name and id
-        self.epochs = self.epoch = self.batches_done = self.steps_of_epoch = 0
+        # Of a run: epochs, and which one it is in; batches of this epoch; how often the optimizer has moved.
+        self.epochs = self.epoch = self.batches_done = self.steps_done = self.steps_of_epoch = 0
         self.stop_reason = ""
 
     # ---- the loop
@@ -180,6 +180,7 @@ class Learner:
             else:
                 take_step()
                 self.optimizer.zero_grad()
+                self.steps_done += 1
             self.batches_done += 1
             result = result.detached()
             for callback in on_step:
@@ -215,7 +216,8 @@ class Learner:
     # ---- before the loop
 
     def _prepare(self, n_epoch: int, lr: float | slice | None, wd: float | None) -> None:
-        self.epochs, self.epoch, self.batches_done = setup.checked_epochs(n_epoch), 0, 0
+        self.epochs = setup.checked_epochs(n_epoch)
+        self.epoch = self.batches_done = self.steps_done = 0
         self.stop_reason = ""
         self.ranks = ranks(self._device)
         self.steps_of_epoch = self.ranks.steps_of(setup.count_batches("training", self.dls.train))
@@ -388,6 +390,5 @@ class Learner:
             yield self
 
     def __repr__(self) -> str:
-        return (
-            f"Learner({type(self.model).__name__}, loss_func={loss_name(self._loss_func)}, on {self._device})"
-        )
+        model = getattr(self.model, "short_name", type(self.model).__name__)
+        return f"Learner({model}, loss_func={loss_name(self._loss_func)}, on {self._device})"

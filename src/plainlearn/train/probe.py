@@ -151,6 +151,7 @@ def fit_head(learner: Learner) -> None:
     assert head.linear is not None
     view = copy.copy(learner)
     view.epochs, view.steps_of_epoch, view.stop_reason = 1, 0, ""
+    learner.progress.say("The head, on features computed once:")
     with learner.progress.fit_scope(view):
         train = features_of(learner, calm_batches(learner), head)
         layer, _, _ = _fitted(train, head.linear.out_features, _class_loss(learner))

@@ -81,6 +81,14 @@ class VisionModel(nn.Sequential):
         super().__init__(body, head)
         self.expects, self.train_bn, self.recipe = expects, train_bn, recipe
 
+    @property
+    def short_name(self) -> str:
+        """Architecture and weights in a few words, as far as they are known."""
+        known = [self.recipe.network.partition(":")[2]] if self.recipe else []
+        if self.expects is not None:
+            known.append(f"weights {self.expects.name} from {self.expects.source}")
+        return f"{type(self).__name__}({', '.join(known)})"
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if not self.train_bn:

@@ -15,6 +15,7 @@ from plainlearn.data import DataLoader
 from plainlearn.optim import SGD
 from plainlearn.train import Callback, Epoch, Learner, Result
 from plainlearn.train.callbacks.averaging import EMA, SWA
+from plainlearn.train.callbacks.gradients import GradientAccumulation
 
 Make = Callable[..., Learner]
 Weights = dict[str, Tensor]
@@ -69,6 +70,16 @@ def test_the_moving_average_is_that_of_the_formula(make_learner: Make, warm_up: 
         decay = min(0.6, number / (number + 9)) if warm_up else 0.6
         expected = {name: decay * value + (1 - decay) * weights[name] for name, value in expected.items()}
     assert_same(weights_of(learn), expected)
+
+
+def test_batches_in_which_the_optimizer_waits_do_not_count(make_learner: Make) -> None:
+    path, mean, moving, learn = Path(), SWA(0.0, at_end=False), EMA(0.6, warm_up=False), make_learner()
+    expected = weights_of(learn)
+    learn.fit(2, cbs=[GradientAccumulation(16), path, mean, moving])  # of 3 batches of 8: two steps an epoch
+    assert learn.steps_done == mean.count == moving.count == 4
+    for place in (1, 2, 4, 5):  # the batches in which it moved
+        expected = {name: 0.6 * value + 0.4 * path.weights[place][name] for name, value in expected.items()}
+    assert_same(moving.average, expected)
 
 
 def test_the_mean_is_that_of_the_end_of_the_run(make_learner: Make) -> None:

@@ -35,6 +35,7 @@ class _Averaging(Callback):
         self.at_end = at_end
         self.average: dict[str, Tensor] = {}
         self.count = 0  # how many steps are in it
+        self._seen = 0  # how many steps the optimizer had made when it last looked
         self._live: dict[str, Tensor] = {}
 
     @contextmanager
@@ -46,7 +47,7 @@ class _Averaging(Callback):
                 try_="learn.unfreeze()",
             )
         self.average = {name: value.detach().clone() for name, value in self._live.items()}
-        self.count = 0
+        self.count, self._seen = 0, learner.steps_done
         try:
             yield
             if self.at_end and self.count:
@@ -68,14 +69,15 @@ class _Averaging(Callback):
             _copy(last, self._live)
 
     def on_step(self, learner: Learner, result: Result) -> None:
-        if not self.begins(learner):
+        moved, self._seen = learner.steps_done != self._seen, learner.steps_done
+        if not moved or not self.begins(learner):  # gradients of several batches may be gathering
             return
         for average, live in _by_kind(self.average, self._live):
             self.take_in(average, live)
         self.count += 1
 
     def begins(self, learner: Learner) -> bool:
-        """Whether the step just done counts."""
+        """Whether the step just made counts."""
         return True
 
     @abstractmethod
@@ -86,7 +88,7 @@ class _Averaging(Callback):
         """What the model needs once it has the averaged weights for good."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "average": self.average}
+        return {"count": self.count, "seen": self._seen, "average": self.average}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         saved = cast("Mapping[str, Tensor]", state.get("average", {}))
@@ -100,7 +102,7 @@ class _Averaging(Callback):
                 try_="the model, and what is frozen of it, as they were",
             )
         _copy(saved, self.average)
-        self.count = state["count"]
+        self.count, self._seen = state["count"], state.get("seen", 0)
 
 
 class EMA(_Averaging):
