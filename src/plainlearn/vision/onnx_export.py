@@ -145,7 +145,8 @@ def _shrink(model: Any, kind: str) -> None:
         values: NDArray[Any] = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < _LARGE or values.ndim < 2:
             continue
-        name, kept = str(tensor.name), list[tuple[str, NDArray[Any]]]()
+        name = str(tensor.name)
+        kept: list[tuple[str, Any]]
         model.graph.initializer.remove(tensor)
         if kind == "fp16":
             kept = [(f"{name}_half", values.astype(np.float16))]
@@ -175,7 +176,7 @@ def _proof(predictor: Predictor, written: bytes, images: Sequence[Any], toleranc
         pixels: NDArray[np.uint8] = predictor.pipeline.blocks[0].open(image)
         batch = np.ascontiguousarray(pixels.reshape(1, *pixels.shape[:2], -1))
         (ours,) = predictor.predict_batch([pixels])
-        twice = np.concatenate([batch, batch[:, ::-1]], axis=0)
+        twice: Any = np.concatenate([batch, batch[:, ::-1]], axis=0)
         for values in (run(batch)[0], run(twice)[0]):
             theirs = torch.from_numpy(values)
             difference = float((theirs - ours.probabilities).abs().max())
@@ -183,7 +184,11 @@ def _proof(predictor: Predictor, written: bytes, images: Sequence[Any], toleranc
             if not difference <= tolerance or (
                 answer.dtype == torch.int64 and not torch.equal(answer, ours.index)
             ):
-                name = Path(image).name if isinstance(image, (str, os.PathLike)) else "an image"
+                name = (
+                    Path(str(cast("object", image))).name
+                    if isinstance(image, (str, os.PathLike))
+                    else "an image"
+                )
                 raise DataError(
                     f"onnxruntime does not say what plainlearn says of {name}: {answer.tolist()} for {ours.index.tolist()}, "
                     f"and a probability differs by {difference:.1e}; at most {tolerance:g} is allowed. Nothing was written",
