@@ -40,7 +40,7 @@ _HOMES = {
     "Learner": "train.loop",
     "MultiCategoryBlock": "data.blocks",
     "Path": "core.paths",
-    "RegressionBlock": "data.blocks",
+    "RegressionBlock": "data.regression_block",
     "URLs": "data.urls",
     "accuracy": "metrics.functions",
     "accuracy_multi": "metrics.functions",
