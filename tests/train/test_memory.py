@@ -40,7 +40,7 @@ def test_running_out_of_memory_says_what_was_tried_and_what_to_do() -> None:
     assert "Try bs=32 with GradientAccumulation(64), learn.find_batch_size(use=True)" in notes
 
 
-@pytest.mark.parametrize(("most", "found"), [(2, 2), (20, 16), (64, 64), (10**6, 1024)])
+@pytest.mark.parametrize(("most", "found"), [(2, 2), (20, 16), (64, 64), (10**6, 64)])  # of 100
 def test_the_largest_batch_that_fits_is_found(most: int, found: int) -> None:
     assert learner(most, 2).find_batch_size() == found
 

@@ -13,9 +13,13 @@ def export(
     onnx: Annotated[Path, typer.Option("--onnx", metavar="OUT", help="The ONNX file to write.")],
     check: Annotated[
         list[Path] | None,
-        typer.Option("--check", metavar="IMAGE", help="A real image for the proof that both agree; repeat it."),
+        typer.Option(
+            "--check", metavar="IMAGE", help="A real image for the proof that both agree; repeat it."
+        ),
     ] = None,
-    weights: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="The numbers of the weights.")] = "fp32",
+    weights: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="The numbers of the weights.")
+    ] = "fp32",
 ) -> None:
     """Write a model as ONNX, the preprocessing inside: an image in, probabilities out.
 

@@ -13,6 +13,7 @@ from plainlearn.optim.groups import split_by_depth
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
 
+
 def freeze(learner: Learner, train_bn: bool | None = None) -> None:
     """Let only the last depth learn: `freeze_to(-1)`."""
     freeze_to(learner, -1, train_bn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_batch_size(learner: Learner, highest: int = 1024, *, use: bool = False) -> int:
-    """The largest batch, of 2, 4, 8, … up to `highest` items, that a training step has memory for.
+    """The largest batch, of 2, 4, 8, … up to `highest` or all training items, that a training step has memory for.
 
     It takes steps on a batch of the loader's, its items repeated, and changes nothing: see `lr_find`. With `use` the
     training loader's `bs` is lowered to the answer if it is larger. Leave some room: other batches may be larger.
@@ -28,6 +28,10 @@ def find_batch_size(learner: Learner, highest: int = 1024, *, use: bool = False)
     """
     if highest < 2:
         raise ArgumentError(f"highest is {highest}; expected 2 or more items", try_="highest=1024")
+    items = (
+        len(dataset) if isinstance(dataset := getattr(learner.dls.train, "dataset", None), Sized) else highest
+    )
+    highest = max(2, min(highest, items))
     found, size = 0, 2
     with twin_of(learner) as twin:
         one: Any = next(iter(learner.dls.train), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -145,6 +146,7 @@ def _foreign_weights(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # whatever torch meets in a file that is damaged, or is more than weights
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = re.sub("\x1b\\[[0-9;]*m", "", reason)  # torch writes some words in bold
         raise DataError(
             f"{path} holds more than weights, or is damaged, and was not read: {reason}",
             try_="torch.save(model.state_dict(), file), where it was made",

@@ -165,7 +165,7 @@ def facts(learner: Learner) -> dict[str, Any]:
     vocab = getattr(learner.dls, "vocab", None)
     return {
         "classes": None if vocab is None else _plain(vocab),
-        "architecture": type(model).__name__,
+        "architecture": getattr(getattr(model, "recipe", None), "network", type(model).__name__),
         "layers": {name: type(module).__name__ for name, module in modules},
         "weights": forms(model.state_dict()),
     }

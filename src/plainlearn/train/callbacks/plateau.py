@@ -52,6 +52,8 @@ class ReduceLROnPlateau(Monitored):
     def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
         if not self.improved(learner, epoch) and self.waited >= self.patience:
             self.reductions, self.waited = self.reductions + 1, 0
+            share = self.factor**self.reductions
+            learner.progress.say(f"The rates are lowered: they are 1/{share:g} of those given from here on.")
 
     def on_batch(self, learner: Learner, batch: Any) -> Any:
         if self._applied != self.reductions:  # by an epoch of this run, or of the one that is resumed
