@@ -26,15 +26,20 @@ from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.exporting import export
 from plainlearn.vision.lighting import Normalize
 from plainlearn.vision.models import Stats, body_and_head, create_vision_model
+from plainlearn.vision.results import show_results
 from plainlearn.vision.unet import create_unet_model
 
 
 class VisionLearner(Learner):
-    """A `Learner` whose inputs are pictures, so that it can be exported; `export(learn, file)` does it for any other."""
+    """A `Learner` whose inputs are pictures: it can show what it makes of them, and be exported.
+
+    For any other learner on pictures, `export(learn, file)` and `results.show_results(learn)` do the same.
+    """
 
     __slots__ = ()
 
     export = export
+    show_results = show_results
 
 
 def vision_learner(

@@ -1,0 +1,50 @@
+"""What a model makes of pictures, for the eye: each with its target and the model's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plainlearn.core.errors import ArgumentError
+from plainlearn.data.block_loaders import BlockLoaders, show_samples
+from plainlearn.train.loop import Learner
+
+
+def show_results(
+    learner: Learner,
+    ds_idx: int = 1,
+    max_n: int = 9,
+    nrows: int | None = None,
+    ncols: int | None = None,
+    figsize: tuple[float, float] | None = None,
+) -> None:
+    """A grid of the first batch's items with target and answer: as two lines of the title, or, where they are drawn,
+    side by side. `ds_idx=0` shows training items.
+
+    Raises `ArgumentError` for loaders that no DataBlock made, and for several targets.
+    """
+    dls = learner.dls
+    if not isinstance(dls, BlockLoaders) or len(dls.blocks) - (dls.n_inp or 0) != 1:
+        raise ArgumentError(
+            "results are shown for loaders of a DataBlock with one target",
+            try_="learn.get_preds(with_input=True, with_decoded=True)",
+        )
+    batch = dls.loaders[ds_idx].one_batch()
+    decoded = learner.get_preds(dl=[batch], with_decoded=True)[-1]
+    target = dls.blocks[-1]
+    samples = dls.decoded_samples(batch, ds_idx, max_n)
+    answered = [(*sample[:-1], target.decode(decoded[i])) for i, sample in enumerate(samples)]
+    if _is_drawn(target):
+        both: list[tuple[Any, ...]] = [each for pair in zip(samples, answered, strict=True) for each in pair]
+        titles = ["target", "prediction"] * len(samples)
+        show_samples(dls.blocks, both, nrows, ncols or 2 * min(len(samples), 2), figsize, titles)
+        return
+    titles = [
+        f"{target.show(sample[-1], None)}\n{target.show(answer[-1], None)}"
+        for sample, answer in zip(samples, answered, strict=True)
+    ]
+    show_samples(dls.blocks, samples, nrows, ncols, figsize, titles)
+
+
+def _is_drawn(target: Any) -> bool:
+    """Whether a target is seen in its picture, as masks and points are, and not read beside it."""
+    return target.geometry != "none"
