@@ -21,9 +21,10 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError
 
 TUTORIALS = Path(__file__).resolve().parent.parent / "tutorials"
-CELL_SECONDS = 900  # a limit for what hangs; the longest cell takes a minute or two
+CELL_SECONDS = 600  # a limit for what hangs; the longest cell takes a minute or two
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
@@ -34,12 +35,20 @@ Notebook = Any  # nbformat's trees are untyped: a dict that also has attributes
 
 
 def execute(notebook: Notebook, folder: Path, **environment: str) -> Notebook:
-    """Run all cells in a fresh kernel of this Python, in `folder`; raises at the first that fails."""
+    """Run all cells in a fresh kernel of this Python, in `folder`; raises at the first that fails.
+
+    Jupyter loses a kernel's answer once in a great while, and would wait for it: then all is run once more.
+    """
     inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # pictures inline
     client = NotebookClient(
         notebook, timeout=CELL_SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
-    client.execute(env={**inherited, "OMP_WAIT_POLICY": "PASSIVE", **environment})
+    settings = {**inherited, "OMP_WAIT_POLICY": "PASSIVE", **environment}
+    try:
+        client.execute(env=settings)
+    except CellTimeoutError as error:
+        print(f"begun anew, for a cell gave no answer: {error}", file=sys.stderr)
+        client.execute(env=settings)
     return notebook
 
 

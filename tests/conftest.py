@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(variable, "1")
     if "torch" in sys.modules:  # some plugin was quicker
         sys.modules["torch"].set_num_threads(1)
+
+# What a shell starts in the background has Ctrl-C switched off, and so would all that is tested with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: no test asserts time. In CI the examples are the same each time; elsewhere they vary.
 hypothesis.settings.register_profile("dev", deadline=None)
