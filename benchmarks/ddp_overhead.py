@@ -28,7 +28,7 @@ from plainlearn.data.loaders import DataLoaders
 from plainlearn.optim import SGD
 from plainlearn.train import Learner
 from plainlearn.train.ranks import Ranks, ranks
-from plainlearn.vision.models import resnet18
+from plainlearn.vision.archs import resnet18
 
 PROCESSES, RATE = 2, 1e-3
 
