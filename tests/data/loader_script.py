@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from plainlearn.core.errors import DataError
+from plainlearn.data.collate import collate
 from plainlearn.data.loader import DataLoader
 
 MISSING, CLUMSY, DEADLY, NONE, SLOW, TORN, ORPHANED = range(100, 107)
@@ -214,7 +215,9 @@ def other_thread(daemon: bool) -> None:
     begun = threading.Event()
 
     def train() -> None:
-        for batch in DataLoader(Slow(), 250, num_workers=2):
+        # torch's own code aborts in a daemon thread that the interpreter's end cuts off within it, so there is none there.
+        put_together: Any = list if daemon else collate
+        for batch in DataLoader(Slow(), 250, num_workers=2, collate_fn=put_together):
             begun.set()
             if not daemon:  # which could be ended in the middle of a line
                 tell(first=batch[0].item())

@@ -220,7 +220,7 @@ def test_a_horizon_in_view_gives_values_not_a_hang(backend: Backend, mode: Mode)
 @every_backend
 @settings(max_examples=6)
 @given(
-    turn=st.floats(-20, 20), scale=st.floats(0.9, 1.6), tilt=st.floats(-0.15, 0.15), at=st.floats(-0.4, 0.4)
+    turn=st.floats(-20, 20), scale=st.floats(0.9, 1.6), tilt=st.floats(-0.15, 0.15), at=st.floats(-0.3, 0.3)
 )
 def test_points_masks_and_pixels_move_together(
     backend: Backend, turn: float, scale: float, tilt: float, at: float

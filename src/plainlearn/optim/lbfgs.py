@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,14 +28,14 @@ def minimise(
     """
     here = start.detach().clone()
     value, slope = _seen(function, here)
-    enough = tolerance * float(slope.norm())
+    enough = tolerance * _length(slope)
     pairs: deque[tuple[Tensor, Tensor]] = deque(maxlen=memory)
     for _ in range(iterations):
-        if float(slope.norm()) <= enough:
+        if _length(slope) <= enough:
             break
         direction = -_turned(slope, pairs)
         steepness = float((slope * direction).sum())
-        length = 1.0 if pairs else min(1.0, 1.0 / float(slope.norm()))
+        length = 1.0 if pairs else min(1.0, 1.0 / _length(slope))
         there, new_value, new_slope = here, value, slope
         while length > 1e-10:
             there = here + length * direction
@@ -49,6 +50,10 @@ def minimise(
             pairs.append((step, change))
         here, value, slope = there, new_value, new_slope
     return here
+
+
+def _length(vector: Tensor) -> float:
+    return float(cast("Any", vector).norm())  # whose types torch does not say
 
 
 def _seen(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[float, Tensor]:
