@@ -74,7 +74,9 @@ def compare(name: str, make: Callable[[], nn.Module], steps: int, rounds: int, h
             here.wait()
             spent = timed(ways[system])
             here.wait()
-            taken[system].append({"wall": spent["wall"], "cpu": float(here.mean(torch.tensor(spent["cpu"]))) * here.size})
+            taken[system].append(
+                {"wall": spent["wall"], "cpu": float(here.mean(torch.tensor(spent["cpu"]))) * here.size}
+            )
     per_step = {
         system: {clock: [run[clock] / steps * 1e3 for run in runs] for clock in ("wall", "cpu")}
         for system, runs in taken.items()
