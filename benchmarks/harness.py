@@ -373,6 +373,20 @@ def positive(text: str) -> int:
     return number
 
 
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """`--data FOLDER`: where the real data lie."""
+    beside = os.environ.get("PLAINLEARN_TEST_DATA", HERE.parents[1] / "shared/data")
+    parser.add_argument("--data", type=Path, default=Path(beside), help="the folder of the real data")
+
+
+def pets_in(folder: Path) -> Path:
+    """The archive of pet photos in the folder; ends the script, saying so, if it is not there."""
+    archive = folder / "oxford-iiit-pet.tgz"
+    if not archive.exists():
+        raise SystemExit(f"{archive} is not there; name the folder that holds it: --data FOLDER")
+    return archive
+
+
 def usable_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

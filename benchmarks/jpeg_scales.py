@@ -11,7 +11,6 @@ a phone's, which are softer pixel for pixel; the drawn scenes are saved at quali
 from __future__ import annotations
 
 import argparse
-import os
 import tarfile
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -21,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import torch
-from harness import HERE, Report, positive
+from harness import Report, add_data_option, pets_in, positive
 from presizing_scenes import Array, drawn, ideal, in_view, photos, psnr, ssim
 
 from plainlearn.vision.decode import Wish, decode
@@ -79,13 +78,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    beside = HERE.parents[1] / "shared/data"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("PLAINLEARN_TEST_DATA", beside)))
+    add_data_option(parser)
     parser.add_argument("--photos", type=positive, default=12)
     options = parser.parse_args()
-    archive = options.data / "oxford-iiit-pet.tgz"
-    if not archive.exists():
-        raise SystemExit(f"{archive} is not there; name the folder that holds it: --data FOLDER")
+    archive = pets_in(options.data)
     torch.set_num_threads(1)
 
     gained: dict[tuple[str, float, str], list[float]] = {}

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
-from harness import HERE, Report, Worker, interleaved, median, positive
+from harness import HERE, Report, Worker, add_data_option, interleaved, median, pets_in, positive
 from peers import peers_python, versions_in
 from pipeline_worker import photos_of_12_megapixels, unpacked
 
@@ -43,14 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    beside = HERE.parents[1] / "shared/data"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("PLAINLEARN_TEST_DATA", beside)))
+    add_data_option(parser)
     parser.add_argument("--rounds", type=positive, default=7)
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     options = parser.parse_args()
-    archive = options.data / "oxford-iiit-pet.tgz"
-    if not archive.exists():
-        raise SystemExit(f"{archive} is not there; name the folder that holds it: --data FOLDER")
+    archive = pets_in(options.data)
 
     cpu: dict[str, list[float]] = {}
     wall: dict[str, list[float]] = {}

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from harness import add_data_option, pets_in
 from presizing_scenes import LARGE, SIZE, Scene, drawn, draws, ideal, in_view, photos
 
 from plainlearn.vision.geometry import compose, fit, to_pixels
@@ -99,12 +99,12 @@ def report(name: str, cases: list[Case], kernel: Kernel) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    add_data_option(parser)
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ridge", type=float, default=1e-7)
     options = parser.parse_args()
-    archive = options.data / "oxford-iiit-pet.tgz"
+    archive = pets_in(options.data)
     rng = np.random.default_rng(0)
     others = [scene for scene in drawn() for _ in range(3)]
 

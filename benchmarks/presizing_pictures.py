@@ -9,13 +9,12 @@ build/sharpness, for your own eyes: photos are not ours to hand on. The same dra
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from harness import HERE, ROOT, Worker
+from harness import HERE, ROOT, Worker, add_data_option, pets_in
 from peers import peers_python
 from PIL import Image, ImageDraw, ImageFont
 from presizing_quality import Case, from_the_original
@@ -135,13 +134,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    beside = HERE.parents[1] / "shared/data"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("PLAINLEARN_TEST_DATA", beside)))
+    add_data_option(parser)
     parser.add_argument("--photo", action="store_true", help="photos instead, into build/sharpness")
     options = parser.parse_args()
     if options.photo:
         folder = ROOT / "build" / "sharpness"
-        found = photos(options.data / "oxford-iiit-pet.tgz", 6)
+        found = photos(pets_in(options.data), 6)
         scenes = [Shown(scene.name, scene, (SIZE - PART) // 2, (SIZE - PART) // 2) for scene in found]
     else:
         folder = ROOT / "docs" / "images"

@@ -19,7 +19,6 @@ shift     how far pixels are out of place, in output pixels, shown by soft dots 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from harness import HERE, Report, Worker, positive
+from harness import HERE, Report, Worker, add_data_option, pets_in, positive
 from peers import peers_python, versions_in
 from presizing_scenes import (
     LARGE,
@@ -121,9 +120,7 @@ class Case:
 
 def gather(options: argparse.Namespace) -> list[Case]:
     scenes: list[tuple[Scene, int]] = []
-    archive = options.data / "oxford-iiit-pet.tgz"
-    if not archive.exists():
-        raise SystemExit(f"{archive} is not there; name the folder that holds it: --data FOLDER")
+    archive = pets_in(options.data)
     made = iter(draws(options.photos + 12, options.seed))
     cases: list[Case] = []
     scenes += [(scene, 1) for scene in photos(archive, options.photos)]
@@ -165,11 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(os.environ.get("PLAINLEARN_TEST_DATA", HERE.parents[1] / "shared/data")),
-    )
+    add_data_option(parser)
     parser.add_argument("--photos", type=positive, default=24)
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--no-peers", dest="peers", action="store_false")

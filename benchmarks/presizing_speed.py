@@ -10,7 +10,6 @@ stand the sampling alone, two threads against one, and what the first use costs 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from harness import HERE, Report, Worker, child_environment, interleaved, median, positive, timed
+from harness import (
+    HERE,
+    Report,
+    Worker,
+    add_data_option,
+    child_environment,
+    interleaved,
+    median,
+    pets_in,
+    positive,
+    timed,
+)
 from peers import peers_python, versions_in
 from presizing_scenes import LARGE, SIZE, draws, photos
 
@@ -96,16 +106,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    beside = HERE.parents[1] / "shared/data"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("PLAINLEARN_TEST_DATA", beside)))
+    add_data_option(parser)
     parser.add_argument("--rounds", type=positive, default=7)
     parser.add_argument("--batch", type=positive, default=64)
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    archive = options.data / "oxford-iiit-pet.tgz"
-    if not archive.exists():
-        raise SystemExit(f"{archive} is not there; name the folder that holds it: --data FOLDER")
+    archive = pets_in(options.data)
 
     squares = squares_of(archive, options.batch)
     jobs = our_jobs(squares)

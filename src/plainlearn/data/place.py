@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from plainlearn.core.rounds import dealt
 from plainlearn.data.reading import Job
 
 
@@ -31,14 +31,7 @@ class Share:
 
     def of(self, jobs: Iterator[Job]) -> Iterator[Job]:
         """This share's jobs. A stream's items are read past all the same."""
-        if self.size == 1:
-            return jobs
-        return self._of_rounds(jobs)
-
-    def _of_rounds(self, jobs: Iterator[Job]) -> Iterator[Job]:
-        while round_ := list(itertools.islice(jobs, self.size)):
-            if self.rank < len(round_) and not (self.whole_rounds and len(round_) < self.size):
-                yield round_[self.rank]
+        return jobs if self.size == 1 else dealt(jobs, self.rank, self.size, whole_rounds=self.whole_rounds)
 
 
 #: Every batch: that of a process alone.

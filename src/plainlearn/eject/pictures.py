@@ -43,7 +43,7 @@ def pictures_code(dls: BlockLoaders, stem: str) -> DataCode:
     code.table, root = _table(train, valid)
     code.settings = [
         f"BATCH_SIZE = {dls.train.bs}",
-        f"DATA = Path({json.dumps(root.as_posix(), ensure_ascii=False)})",
+        *call("DATA = Path", [json.dumps(root.as_posix(), ensure_ascii=False)]),
         f'TABLE = "{stem}.csv"',
     ]
     code.load = ['train_items, valid_items = listed("train"), listed("valid")']

@@ -12,9 +12,10 @@ from typing import Final
 
 #: The parts in the order in which a script has them.
 _PARTS: Final = (
-    *("metrics", "seeds", "rows", "pictures", "geometry", "sampling_numba", "light", "layers"),
-    *("table", "loop", "probe"),
-)
+    *(f"parts/{part}" for part in ("metrics", "seeds", "rows", "pictures", "geometry", "sampling_numba", "light", "layers",
+                                   "table", "loop", "probe")),
+    "../optim/lbfgs",
+)  # fmt: skip
 
 #: Of a line of a script.
 WIDTH: Final = 110
@@ -25,6 +26,7 @@ IMPORTS: Final[Mapping[str, str]] = {
     "F": "import torch.nn.functional as F",
     "Image": "from PIL import Image",
     "ImageOps": "from PIL import ImageOps",
+    "Iterable": "from collections.abc import Iterable",
     "Iterator": "from collections.abc import Iterator",
     "Callable": "from collections.abc import Callable",
     "Path": "from pathlib import Path",
@@ -62,10 +64,9 @@ class Piece:
 def _parts() -> dict[str, Piece]:
     """Every definition of the parts, in their order, by its name."""
     found: dict[str, Piece] = {}
+    here = Path(__file__).parent
     for part in _PARTS:
-        file = Path(__file__).parent / "parts" / f"{part}.py"
-        if file.exists():
-            found |= pieces_of(file.read_text("utf-8"))
+        found |= pieces_of((here / f"{part}.py").read_text("utf-8"))
     return found
 
 

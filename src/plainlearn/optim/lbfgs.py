@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -53,7 +52,7 @@ def minimise(
 
 
 def _length(vector: Tensor) -> float:
-    return float(cast("Any", vector).norm())  # whose types torch does not say
+    return float(vector.square().sum().sqrt())
 
 
 def _seen(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[float, Tensor]:

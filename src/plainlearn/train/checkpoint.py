@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.paths import Path
@@ -29,7 +27,6 @@ from plainlearn.train import state
 from plainlearn.train.callback import Callback
 from plainlearn.train.callbacks.schedule import Scheduled
 from plainlearn.train.interrupts import Interrupts, deferred_interrupts
-from plainlearn.train.ranks import Ranks
 from plainlearn.train.saving import file_of
 
 if TYPE_CHECKING:
@@ -146,13 +143,12 @@ class Checkpoint(Callback):
                 "train": _place_of(learner.dls.train) if within else None,
                 "epochs_begun": [_epochs_begun(learner.dls.train), _epochs_begun(learner.dls.valid)],
             },
-            "processes": _of_all(
-                learner.ranks,
+            "processes": learner.ranks.of_all(
                 {
                     "random": random_state(),
                     "callbacks": _states(learner.callbacks),
                     "gradients": state.gradients(learner.model),
-                },
+                }
             ),
         }
         if learner.ranks.is_main:
@@ -316,15 +312,6 @@ def _named(callbacks: list[Callback]) -> dict[str, Callback]:
 
 def _states(callbacks: list[Callback]) -> dict[str, Any]:
     return {name: callback.state_dict() for name, callback in _named(callbacks).items()}
-
-
-def _of_all(ranks: Ranks, own: Any) -> list[Any]:
-    """What each process has of its own, in their order."""
-    if ranks.size == 1:
-        return [own]
-    everyone: list[Any] = [None] * ranks.size
-    torch.distributed.all_gather_object(everyone, own)
-    return everyone
 
 
 def _with_state(states: Mapping[str, Any]) -> list[str]:

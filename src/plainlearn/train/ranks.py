@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import atexit
 import gc
-import itertools
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, cast, runtime_checkable
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError, DataError, ProcessError
+from plainlearn.core.rounds import dealt
 
 #: How long a process waits for the others before it gives up.
 PATIENCE = timedelta(seconds=60)
@@ -81,13 +81,7 @@ class Ranks:
             return batches
         if isinstance(batches, Shareable):
             return batches.shared(self.rank, self.size, whole_rounds=whole_rounds, agree=self.agree)
-        return self._of_rounds(batches, whole_rounds)
-
-    def _of_rounds(self, batches: Iterable[Any], whole_rounds: bool) -> Iterator[Any]:
-        each = iter(batches)
-        while round_ := list(itertools.islice(each, self.size)):
-            if self.rank < len(round_) and not (whole_rounds and len(round_) < self.size):
-                yield round_[self.rank]
+        return dealt(batches, self.rank, self.size, whole_rounds=whole_rounds)
 
     def steps_of(self, batches: int) -> int:
         """How many steps of training an epoch of so many batches is; 0, not known, stays 0."""
@@ -130,6 +124,14 @@ class Ranks:
         torch.distributed.all_gather(parts, padded)
         return [float(parts[rank][at]) for at in range(rounds) for rank in range(self.size)
                 if at < int(counts[rank].item())]  # fmt: skip
+
+    def of_all(self, own: Any) -> list[Any]:
+        """What each process has of its own, in their order."""
+        if self.size == 1:
+            return [own]
+        everyone: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(everyone, own)
+        return everyone
 
     def wait(self) -> None:
         """Go on when all processes are here."""

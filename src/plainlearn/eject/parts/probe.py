@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.eject.parts.given import calm_batches, loss_func, metrics, valid_batches
 from plainlearn.eject.parts.table import print_header, print_row
+from plainlearn.optim.lbfgs import minimise
 
 STRENGTHS = (100.0, 10.0, 1.0, 0.1)  # strong first: each is a good start for the next
 
@@ -97,55 +97,3 @@ def regressed(
         return loss + strength / (2 * len(rows)) * x[:-1].square().sum()
 
     return minimise(cost, torch.zeros(rows.shape[1] + 1, classes) if start is None else start)
-
-
-def minimise(function: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """A tensor near which the function is least, by L-BFGS: steps along the slope, bent by how it changed.
-
-    Source: Nocedal and Wright, Numerical Optimization, 2006, algorithm 7.4.
-    """
-    here = start.detach().clone()
-    value, slope = seen(function, here)
-    enough = 1e-3 * float(slope.norm())
-    pairs: deque[tuple[Tensor, Tensor]] = deque(maxlen=10)
-    for _ in range(100):
-        if float(slope.norm()) <= enough:
-            break
-        direction = -bent(slope, list(pairs))
-        steepness = float((slope * direction).sum())
-        length = 1.0 if pairs else min(1.0, 1.0 / float(slope.norm()))
-        there, new_value, new_slope = here, value, slope
-        while length > 1e-10:  # halved until it leads down
-            there = here + length * direction
-            new_value, new_slope = seen(function, there)
-            if new_value <= value + 1e-4 * length * steepness:
-                break
-            length /= 2
-        else:
-            break
-        step, change = there - here, new_slope - slope
-        if float((step * change).sum()) > 1e-10:
-            pairs.append((step, change))
-        here, value, slope = there, new_value, new_slope
-    return here
-
-
-def seen(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[float, Tensor]:
-    """The function's value there, and its slope."""
-    point = at.detach().requires_grad_()
-    value = function(point)
-    return float(value.detach()), torch.autograd.grad(value, point)[0]
-
-
-def bent(slope: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The slope times an estimate of the inverse Hessian, from the latest steps and changes of slope."""
-    shares: list[float] = []
-    for step, change in reversed(pairs):
-        shares.append(float((step * slope).sum() / (step * change).sum()))
-        slope = slope - shares[-1] * change
-    if pairs:
-        step, change = pairs[-1]
-        slope = slope * ((step * change).sum() / change.square().sum())
-    for (step, change), share in zip(pairs, reversed(shares), strict=True):
-        slope = slope + (share - float((change * slope).sum() / (step * change).sum())) * step
-    return slope
