@@ -130,6 +130,18 @@ def test_threads_share_a_predictor(learn: Any, file: Path) -> None:
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, expected * 3, strict=True))
 
 
+def test_reading_apart_from_answering_changes_no_number(learn: Any, file: Path) -> None:
+    items, predictor = list(learn.dls.datasets.valid.items), Predictor.load(file)
+    with ThreadPoolExecutor(2) as pool:
+        samples = list(pool.map(predictor.read, items))
+    for found, expected in zip(predictor.answer(samples), predictor.predict_batch(items), strict=True):
+        assert found.label == expected.label and torch.equal(found.probabilities, expected.probabilities)
+    with pytest.raises(MissingFileError, match=r"gone\.png"):
+        predictor.read("gone.png")
+    with pytest.raises(DataError, match="none"):
+        predictor.read(b"none, no picture")
+
+
 def test_a_stream_is_read_as_it_is_needed(learn: Any, file: Path) -> None:
     item = learn.dls.datasets.valid.items[0]
     taken: list[int] = []

@@ -74,7 +74,7 @@ class ItemPredictor:
 
     def predict_batch(self, items: Sequence[Any], *, unknown: bool = False) -> list[Prediction]:
         """A prediction for each item, all at once."""
-        return self._answers(self._samples(items), unknown)
+        return self.answer([self.read(item) for item in items], unknown=unknown)
 
     def predict_many(
         self, items: Iterable[Any], *, bs: int = 16, unknown: bool = False, threads: int | None = None
@@ -87,48 +87,30 @@ class ItemPredictor:
             raise ArgumentError(f"bs is {bs}; expected 1 or more")
         rest = iter(items)
         workers = min(8, os.cpu_count() or 1) if threads is None else max(threads, 1)
-        waiting: deque[list[Future[list[Sample]]]] = deque()
+        waiting: deque[list[Future[Sample]]] = deque()
         with ThreadPoolExecutor(workers) as pool:
             try:
                 while True:
                     while len(waiting) < 3 and (batch := list(islice(rest, bs))):
-                        waiting.append([pool.submit(self._samples, [item]) for item in batch])
+                        waiting.append([pool.submit(self.read, item) for item in batch])
                     if not waiting:
                         return
-                    samples = [sample for each in waiting.popleft() for sample in each.result()]
-                    yield from self._answers(samples, unknown)
+                    samples = [each.result() for each in waiting.popleft()]
+                    yield from self.answer(samples, unknown=unknown)
             finally:
                 for batch in waiting:
                     for each in batch:
                         each.cancel()
 
-    def outputs(self, items: Sequence[Any]) -> Tensor:
-        """The model's outputs for the items, before temperature and activation."""
-        return self._run(self._samples(items))[0].cpu()
+    def read(self, item: Any) -> Sample:
+        """An item opened and decoded, as `answer` takes it. Threads may read while another answers.
 
-    def strangeness(self, items: Sequence[Any]) -> Tensor:
-        """How unlike each item is to what the model learned from; see `inference.unlike`."""
-        return self._scores(self._run(self._samples(items))[1])
+        Raises `DataError` for what cannot be read, `MissingFileError` for a file that is not there.
+        """
+        return self.pipeline.samples([RemotePath(item) if is_url(item) else item])[0]
 
-    # ---- on the way
-
-    def _samples(self, items: Sequence[Any]) -> list[Sample]:
-        return self.pipeline.samples([RemotePath(item) if is_url(item) else item for item in items])
-
-    @torch.inference_mode()
-    def _run(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
-        inputs = self.pipeline.batch(samples, self.device)
-        if self._parts is None:
-            return self.model(*inputs), None
-        (x,) = inputs
-        for layer in self._parts[0]:
-            x = layer(x)
-        features = x
-        for layer in self._parts[1]:
-            x = layer(x)
-        return x, features
-
-    def _answers(self, samples: Sequence[Sample], unknown: bool) -> list[Prediction]:
+    def answer(self, samples: Sequence[Sample], *, unknown: bool = False) -> list[Prediction]:
+        """A prediction for each of these, which `read` made, by one run of the model."""
         outputs, features = self._run(samples)
         values = probabilities(outputs, self.meaning).cpu()
         strange = [False] * len(values)
@@ -143,6 +125,29 @@ class ItemPredictor:
             else Prediction(self.target.decode(answer), answer, row)
             for row, answer, odd in zip(values, decoded(values, self.meaning), strange, strict=True)
         ]
+
+    def outputs(self, items: Sequence[Any]) -> Tensor:
+        """The model's outputs for the items, before temperature and activation."""
+        return self._run([self.read(item) for item in items])[0].cpu()
+
+    def strangeness(self, items: Sequence[Any]) -> Tensor:
+        """How unlike each item is to what the model learned from; see `inference.unlike`."""
+        return self._scores(self._run([self.read(item) for item in items])[1])
+
+    # ---- on the way
+
+    @torch.inference_mode()
+    def _run(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
+        inputs = self.pipeline.batch(samples, self.device)
+        if self._parts is None:
+            return self.model(*inputs), None
+        (x,) = inputs
+        for layer in self._parts[0]:
+            x = layer(x)
+        features = x
+        for layer in self._parts[1]:
+            x = layer(x)
+        return x, features
 
     def _scores(self, features: Tensor | None) -> Tensor:
         if features is None:
