@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +19,7 @@ from plainlearn.data.items import get_image_files
 from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
 from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
+from plainlearn.data.tables import read_csv
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.labelled import (
     FileOf,
@@ -232,33 +232,7 @@ class ImageDataLoaders(BlockLoaders):
         **kwargs: Any,
     ) -> BlockLoaders:
         """The CSV file `path/csv_fname`, read as text, then as `from_df`."""
-        import pandas as pd
-
-        file = Path(path) / csv_fname
-        if not file.is_file():
-            raise MissingFileError(f"the label file {file} is not there", try_="csv_fname= with its name")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)  # it tells of values that are dropped
-                # Labels stay what they are: `007` is not 7, and `NA` is a name.
-                df: Any = pd.read_csv(
-                    file, header=header, sep=delimiter or ",", quoting=cast(Any, quoting), dtype=str,
-                    keep_default_na=False, index_col=False, encoding="utf-8-sig",
-                )  # fmt: skip
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{file} is not UTF-8 text: {error}",
-                try_="saving it as UTF-8, or from_df(pd.read_csv(file, encoding='latin-1', dtype=str), path)",
-            ) from error
-        except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are of these
-            raise DataError(f"{file} cannot be read as a table: {str(error).strip()}") from error
-        if df.shape[1] < 2:
-            line = str(df.columns[0]) if header is not None or not len(df) else str(df.iloc[0, 0])
-            other = max((mark for mark in ";\t|: " if mark in line), key=line.count, default=None)
-            raise DataError(
-                f"{file} has one column, {line!r}, with the delimiter {delimiter or ','!r}; expected file names and labels",
-                try_=f"delimiter={other!r}" if other else "a column of labels beside the file names",
-            )
+        df = read_csv(Path(path) / csv_fname, header=header, delimiter=delimiter, quoting=quoting)
         if header is not None:
             _refuse_lost_row(df, Path(path), **kwargs)
         return cls.from_df(df, path, **kwargs)
