@@ -67,10 +67,10 @@ class LabelledItems:
     def on(self, *sides: str) -> LabelledItems:
         """Those on these sides."""
         rows = [row for row, side in enumerate(self.sides) if side in sides]
-        items, labels, told = (
-            [column[row] for row in rows] for column in (self.items, self.labels, self.sides)
-        )
-        return LabelledItems(items, labels, told, self.source)
+        return LabelledItems(
+            [self.items[row] for row in rows], [self.labels[row] for row in rows], [self.sides[row] for row in rows],
+            self.source,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.items)
