@@ -111,20 +111,28 @@ class ItemPredictor:
 
     def answer(self, samples: Sequence[Sample], *, unknown: bool = False) -> list[Prediction]:
         """A prediction for each of these, which `read` made, by one run of the model."""
+        return self.judged(samples, unknown=unknown)[0]
+
+    def judged(
+        self, samples: Sequence[Sample], *, unknown: bool = False
+    ) -> tuple[list[Prediction], Tensor | None]:
+        """`answer`, and how unlike each is to what the model learned from, (B,); None where that is not known."""
         outputs, features = self._run(samples)
         values = probabilities(outputs, self.meaning).cpu()
-        strange = [False] * len(values)
+        scores = None if features is None else self._scores(features)
+        limit, strange = self.meaning.unlike_above, [False] * len(values)
         if unknown:
-            if self.meaning.unlike_above is None:
+            if limit is None or scores is None:
                 raise ArgumentError("this model does not know what inputs are unlike its own, so it cannot answer `unknown`",
                                     try_="exporting it again, with a class for each item")  # fmt: skip
-            strange = cast("list[bool]", (self._scores(features) > self.meaning.unlike_above).tolist())
-        return [
+            strange = cast("list[bool]", (scores > limit).tolist())
+        answers = [
             Prediction(UNKNOWN, torch.tensor(-1), row)
             if odd
             else Prediction(self.target.decode(answer), answer, row)
             for row, answer, odd in zip(values, decoded(values, self.meaning), strange, strict=True)
         ]
+        return answers, scores
 
     def outputs(self, items: Sequence[Any]) -> Tensor:
         """The model's outputs for the items, before temperature and activation."""
