@@ -36,7 +36,6 @@ from plainlearn.losses import BCEWithLogitsLossFlat
 from plainlearn.metrics import accuracy_multi, rmse
 from plainlearn.train import Learner
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.card import wilson
 from plainlearn.vision.exporting import content_of, export
 from plainlearn.vision.loading import load_learner
 from plainlearn.vision.predictor import Predictor
@@ -304,11 +303,6 @@ def test_the_card_can_be_read_by_people_and_programs(file: Path) -> None:
     facts = json.loads(json.dumps(facts_of(content)))
     assert facts["data"]["train"] == 20 and facts["labels"] == ["dark", "light"]
     assert facts["history"]["epochs"] == 3 and len(facts["data"]["fingerprint"]) == 64
-
-
-def test_an_interval_of_a_perfect_score_is_not_certain() -> None:
-    assert wilson(1.0, 20)[0] == pytest.approx(0.8389, abs=1e-4)
-    assert wilson(0.0, 20)[1] == pytest.approx(0.1611, abs=1e-4)
 
 
 # ---------------------------------------------------------------- what is refused

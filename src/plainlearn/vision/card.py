@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import platform
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,6 +16,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.dataset import shown
 from plainlearn.metrics.functions import accuracy, error_rate
+from plainlearn.metrics.intervals import bootstrapped, wilson
 from plainlearn.metrics.meter import Meter
 from plainlearn.train.loop import Learner
 from plainlearn.train.state import bare
@@ -24,8 +24,6 @@ from plainlearn.train.step import loss_name
 
 __all__ = ["card_of"]
 
-_DRAWS: Final = 200
-_Z: Final = 1.959964  # 95% of a normal distribution lie within so many standard deviations
 _LAST_ROWS: Final = 20
 
 
@@ -86,7 +84,9 @@ def _measured(meter: Meter, outputs: Any, targets: Any) -> dict[str, Any]:
     if getattr(meter, "function", None) in (accuracy, error_rate) and fields[0].ndim == 1:
         limits = wilson(value, len(fields[0]))
     elif isinstance(outputs, Tensor) and all(isinstance(field, Tensor) for field in fields):
-        limits = _bootstrapped(meter, outputs, fields)
+        limits = bootstrapped(
+            lambda rows: _value(meter, outputs[rows], tuple(field[rows] for field in fields)), len(outputs)
+        )
     low, high = limits or (None, None)
     return {"name": meter.name, "value": value, "low": low, "high": high, "items": len(fields[0])}
 
@@ -95,31 +95,3 @@ def _value(meter: Meter, outputs: Any, targets: tuple[Any, ...]) -> float:
     meter.reset(torch.device("cpu"))
     meter.add(outputs, targets, len(targets[0]))
     return meter.value()
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Between which shares the true one lies, 95 times in 100, when `share` of `count` was seen.
-
-    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
-
-    >>> low, high = wilson(1.0, 10)
-    >>> round(low, 2), round(high, 2)
-    (0.72, 1.0)
-    """
-    spread = _Z**2 / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
-def _bootstrapped(meter: Meter, outputs: Tensor, targets: tuple[Tensor, ...]) -> tuple[float, float] | None:
-    """The middle 95% of a metric's values over sets drawn from this one with replacement."""
-    draws, count = torch.Generator().manual_seed(0), len(outputs)
-    values: list[float] = []
-    for _ in range(_DRAWS):
-        chosen = torch.randint(count, (count,), generator=draws)
-        values.append(_value(meter, outputs[chosen], tuple(field[chosen] for field in targets)))
-    if not all(map(math.isfinite, values)):
-        return None
-    ordered = sorted(values)
-    return ordered[round(0.025 * (_DRAWS - 1))], ordered[round(0.975 * (_DRAWS - 1))]
