@@ -27,6 +27,7 @@ from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, tr
 from plainlearn.optim.optimizers import Adam
 from plainlearn.train import (
     answering,
+    ejecting,
     freezing,
     lr_find,
     memory,
@@ -78,7 +79,7 @@ class Learner:
     __slots__ = (
         "__weakref__", "_device", "_dls", "_loss_func", "_made_of", "_metrics", "_optimizer",
         "_rehearsed", "_together", "batches_done", "callbacks", "epoch", "epochs", "lr", "meters", "model",
-        "model_dir", "opt_func", "path", "precision", "progress", "ranks", "rates", "recorder", "runs_done",
+        "model_dir", "opt_func", "pace", "path", "precision", "progress", "ranks", "rates", "recorder", "runs_done",
         "splitter", "step", "steps_done", "steps_of_epoch", "stop_reason", "wd",
     )  # fmt: skip
 
@@ -124,6 +125,9 @@ class Learner:
         # Of a run: epochs, and which one it is in; batches of this epoch; how often the optimizer has moved.
         self.epochs = self.epoch = self.batches_done = self.steps_done = self.steps_of_epoch = 0
         self.stop_reason = ""
+        self.pace: Callable[[], float] | None = (
+            None  # `share_done`, where something other than batches says it
+        )
 
     # ---- the loop
 
@@ -266,6 +270,8 @@ class Learner:
     @property
     def share_done(self) -> float:
         """How much of the run is done, 0..1. Raises `ArgumentError` if the training loader has no length."""
+        if self.pace is not None:
+            return self.pace()
         if not self.steps_of_epoch:
             raise ArgumentError(
                 "a schedule needs to know how long an epoch is, and the training loader has no length",
@@ -327,7 +333,7 @@ class Learner:
     to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
     speed_up, find_batch_size = tune.speed_up, memory.find_batch_size
     summary, show_training_loop = summary.summary, show_loop.show_training_loop
-    save, load, tta = saving.save, saving.load, tta.tta
+    save, load, tta, eject = saving.save, saving.load, tta.tta, ejecting.eject
 
     def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
         """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches.

@@ -3,6 +3,7 @@
 from plainlearn.train.callbacks.activations import ActivationStats
 from plainlearn.train.callbacks.averaging import EMA, SWA
 from plainlearn.train.callbacks.csv_logger import CSVLogger
+from plainlearn.train.callbacks.deadline import Deadline
 from plainlearn.train.callbacks.early_stopping import EarlyStopping, EarlyStoppingCallback
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.callbacks.gradients import GradientAccumulation, GradientClip
@@ -21,6 +22,7 @@ __all__ = [
     "ActivationStats",
     "CSVLogger",
     "CutMix",
+    "Deadline",
     "EarlyStopping",
     "EarlyStoppingCallback",
     "FiniteLoss",
