@@ -86,6 +86,16 @@ def prove(learn: Learner, script: Path, capsys: Any, **run: Any) -> str:
     return text
 
 
+def weights(learn: Learner) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in learn.model.state_dict().items()}
+
+
+def weights_of(script: Path) -> dict[str, bytes]:
+    """The same, of what the script left when it ran."""
+    with np.load(script.with_name(f"{script.stem}-trained.npz")) as trained:
+        return {name: trained[name].tobytes() for name in trained}
+
+
 def check_style(script: Path) -> None:
     """What ruff asks of any file, and the formatting of ours."""
     for command in (["check", "--select", "E,F,I,B,UP,RUF100"], ["format", "--check"]):
@@ -163,6 +173,43 @@ def test_depths_momentum_and_a_seeded_loader_are_kept(tmp_path: Path, capsys: An
     )  # fmt: skip
     list(learn.dls.train)  # an epoch that somebody looked at
     prove(learn, tmp_path / "depths.py", capsys, recipe="fit_one_cycle", epochs=2, lr=slice(0.01, 0.1))
+
+
+@pytest.mark.parametrize("opt_func", [Adam, partial(SGD, mom=0.9)])
+def test_an_optimizer_goes_on_with_what_it_remembers(opt_func: Any, tmp_path: Path, capsys: Any) -> None:
+    learn = Learner(loaders(shuffle=True), simple_net(), mnist_loss, opt_func, metrics=batch_accuracy)
+    with learn.no_logging():
+        learn.fit(1, 0.01)
+    text = prove(learn, tmp_path / "on.py", capsys, recipe="fit_one_cycle", epochs=2, lr=0.02)
+    assert "goes on with what it remembers" in text
+
+
+def test_a_new_optimizer_starts_with_an_empty_memory(tmp_path: Path, capsys: Any) -> None:
+    learn = Learner(loaders(shuffle=True), simple_net(), mnist_loss, Adam, metrics=batch_accuracy)
+    with learn.no_logging():
+        learn.fit(1, 0.01)
+    text = prove(learn, tmp_path / "new.py", capsys, recipe="fit", epochs=2, lr=0.02, wd=0.3)
+    assert "remembers" not in text
+
+
+def test_ejecting_leaves_the_optimizer_as_it_is(tmp_path: Path) -> None:
+    learn = Learner(loaders(), simple_net(), mnist_loss, Adam)
+    with learn.no_logging():
+        learn.fit(1, 0.01)
+    before = learn.optimizer
+    learn.eject(tmp_path / "train.py", lr=0.5)
+    assert learn.optimizer is before
+    assert {group["lr"] for group in before.param_groups} == {0.01}
+
+
+def test_the_handle_alone_writes_one_epoch_of_what_suits_the_learner(tmp_path: Path, capsys: Any) -> None:
+    learn = Learner(loaders(shuffle=True), simple_net(), mnist_loss, SGD, lr=0.1)
+    script = learn.eject(tmp_path / "train.py")
+    assert script.read_text("utf-8").startswith('"""fit(1, 0.1): ')
+    learn.fit(1)
+    capsys.readouterr()
+    run_alone(script)
+    assert weights_of(script) == weights(learn)
 
 
 class Net(nn.Module):
@@ -243,14 +290,6 @@ def test_what_cannot_be_written_down_is_refused_by_name(name: str, tmp_path: Pat
     with pytest.raises(ArgumentError, match=message):
         eject(make(), tmp_path / "train.py", epochs=1)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_optimizer_that_remembers_is_refused(tmp_path: Path) -> None:
-    learn = Learner(loaders(), simple_net(), mnist_loss, Adam)
-    with learn.no_logging():
-        learn.fit(1, 0.01)
-    with pytest.raises(ArgumentError, match="remembers gradients of an earlier run"):
-        eject(learn, tmp_path / "train.py", epochs=1)
 
 
 def test_a_file_of_somebodys_own_is_not_overwritten(tmp_path: Path) -> None:

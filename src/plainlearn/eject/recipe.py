@@ -7,29 +7,31 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.eject.text import call
-from plainlearn.optim.build import make_optimizer
-from plainlearn.optim.groups import learning_rates, split_by_depth
+from plainlearn.optim.groups import split_by_depth
 from plainlearn.train.features import head_of
 from plainlearn.train.freezing import freeze, unfreeze
 from plainlearn.train.loop import Learner
 from plainlearn.train.probe import features_serve
 
 _STEPS_TO_SETTLE = 100  # as in `fine_tune`
+MEMORY: Final = (
+    "optimizer"  # the first part of the names under which a script finds what its optimizer remembers
+)
 _SAID_ELSEWHERE = ("lr", "params", "decoupled_weight_decay")
 
 
 def optimizer_code(learn: Learner, lr: float | slice, wd: float | None) -> list[str]:
     """Statements that make the optimizer of a run at this rate, for what learns now.
 
+    The learner makes it, as it would for the run: `learn` has it afterwards.
     Raises `ArgumentError` for an optimizer that is not torch's, or that has groups of its own.
     """
-    groups = split_by_depth(learn.model, learn.splitter)
-    rates = learning_rates(lr, len(groups))
-    optimizer = make_optimizer(learn.opt_func, groups, rates, learn.wd if wd is None else wd)
+    learn.make_optimizer(lr, wd)
+    optimizer, rates = learn.optimizer, learn.rates
     kind = _torchs(optimizer)
     if any("depth" not in group for group in optimizer.param_groups):
         raise ArgumentError(
@@ -37,16 +39,48 @@ def optimizer_code(learn: Learner, lr: float | slice, wd: float | None) -> list[
         )
     options = _options(kind, optimizer.defaults)
     decay = max(float(group["weight_decay"]) for group in optimizer.param_groups)
-    everything = sum(map(len, groups)) == len(list(learn.model.parameters()))
-    if len(groups) == 1 and everything and decay == 0:
+    learning = sum(len(group["params"]) for group in optimizer.param_groups)
+    everything = learning == len(list(learn.model.parameters()))
+    if len(rates) == 1 and everything and decay == 0:
         usual = inspect.signature(kind).parameters.get("weight_decay")
         more = {"weight_decay": 0.0} if usual is not None and usual.default != 0 else {}
-        return call(_made(kind), ["model.parameters()", f"lr={rates[0]!r}", *_shown({**options, **more})])
+        given = ["model.parameters()", f"lr={rates[0]!r}", *_shown({**options, **more})]
+        return call(_made(kind), given) + _memory_code(optimizer)
     options.pop("weight_decay", None)
     return [
         *call("groups = grouped", ["model", "DEPTHS", f"rates={rates!r}", f"weight_decay={decay!r}"]),
         *call(_made(kind), ["groups", *_shown(options)]),
+        *_memory_code(optimizer),
     ]
+
+
+def _memory_code(optimizer: Any) -> list[str]:
+    """Statements that give the optimizer what it remembers of an earlier run, if it does; see `memory_of`."""
+    if not optimizer.state:
+        return []
+    kept = sorted({key for state in optimizer.state.values() for key in _tensors(state)})
+    return [
+        "# The optimizer goes on with what it remembers of an earlier run.",
+        "for name, parameter in model.named_parameters():",
+        f"    for key in {kept!r}:".replace("'", '"'),
+        f'        if (remembered := f"{MEMORY}.{{name}}.{{key}}") in start:',
+        "            optimizer.state[parameter][key] = torch.from_numpy(start[remembered])",
+    ] if kept else []  # fmt: skip
+
+
+def memory_of(learn: Learner) -> dict[str, Tensor]:
+    """What the learner's optimizer remembers, by the names of the parameters."""
+    names = {id(parameter): name for name, parameter in learn.model.named_parameters()}
+    state: Mapping[Any, Any] = getattr(learn.optimizer, "state", {})
+    return {
+        f"{MEMORY}.{names[id(parameter)]}.{key}": value
+        for parameter, those in state.items()
+        for key, value in _tensors(those).items()
+    }
+
+
+def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
 
 
 def depths_code(learn: Learner) -> list[str]:

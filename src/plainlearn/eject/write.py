@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from plainlearn.core.seed import preserve_random_state
 from plainlearn.eject.code import as_array
 from plainlearn.eject.data import data_code
 from plainlearn.eject.network import code_of
-from plainlearn.eject.recipe import RECIPES, depths_code, freeze_code
+from plainlearn.eject.recipe import RECIPES, depths_code, freeze_code, memory_of
 from plainlearn.eject.source import Copied
 from plainlearn.eject.text import compose, names_of_parts
 from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
@@ -43,8 +44,8 @@ def eject(
     learn: Learner,
     path: str | os.PathLike[str],
     *,
-    recipe: Recipe = "fit",
-    epochs: int,
+    recipe: Recipe | None = None,
+    epochs: int = 1,
     lr: float | slice | None = None,
     seed: int | None = None,
     **settings: Any,
@@ -52,7 +53,8 @@ def eject(
     """Write a plain PyTorch script that does what `learn` would do now, and return its path.
 
     `recipe`, `epochs`, `lr` and `settings` are the run: `eject(learn, "train.py", recipe="fine_tune", epochs=4)` is
-    `learn.fine_tune(4)`. `seed` is the one that `set_seed` gets before the run; None takes torch's generator as it is now.
+    `learn.fine_tune(4)`. By default it is one epoch of `fine_tune` if the body is frozen, as it is behind trained weights,
+    else of `fit`. `seed` is the one that `set_seed` gets before the run; None takes torch's generator as it is now.
     Beside the script lie `train.npz`, the weights and tensors that it starts from, and for pictures in files `train.csv`,
     which file is on which side and with which label. It needs plainlearn no more, and ends with the
     very weights, to the bit, that the learner ends with on the CPU of such a machine, in `train-trained.npz`.
@@ -61,12 +63,15 @@ def eject(
     Raises `ArgumentError`, naming it, for whatever has a say in the run and cannot be written down: callbacks, lambdas,
     layers that nobody knows how to make. A script that is not one of these is not overwritten.
     """
-    target = Path(path)
+    target, twin = Path(path), copy.copy(learn)
+    recipe = _usual_recipe(learn) if recipe is None else recipe
     _check(learn, target, recipe)
     with preserve_random_state(), model_kept(learn.model), ExitStack() as afterwards:
         for parameter in learn.model.parameters():
             afterwards.callback(parameter.requires_grad_, parameter.requires_grad)
-        text, arrays, table = _script(learn, target.stem, recipe, checked_epochs(epochs), lr, seed, settings)
+        for group in getattr(learn.optimizer, "param_groups", ()):
+            afterwards.callback(group.update, lr=group["lr"])
+        text, arrays, table = _script(twin, target.stem, recipe, checked_epochs(epochs), lr, seed, settings)
     try:
         np.savez(target.with_suffix(".npz"), **arrays)
         if table:
@@ -77,6 +82,11 @@ def eject(
             f"{target} cannot be written: {error.strerror or error}", try_="another folder"
         ) from error
     return target
+
+
+def _usual_recipe(learn: Learner) -> Recipe:
+    frozen = any(not parameter.requires_grad for parameter in learn.model.parameters())
+    return "fine_tune" if frozen else "fit"
 
 
 def _check(learn: Learner, target: Path, recipe: str) -> None:
@@ -107,10 +117,6 @@ def _check(learn: Learner, target: Path, recipe: str) -> None:
     if learn.device.type != "cpu":
         raise ArgumentError(f"the learner is on {learn.device}; a script is for the CPU, where runs can be equal to the bit",
                             try_='device="cpu" for the loaders and the learner')  # fmt: skip
-    remembers = getattr(learn.optimizer, "state", {})
-    if any(isinstance(value, torch.Tensor) for state in remembers.values() for value in state.values()):
-        raise ArgumentError("the optimizer remembers gradients of an earlier run, which a script would not",
-                            try_="ejecting before the run, or from a new learner with this model")  # fmt: skip
 
 
 def _script(
@@ -134,11 +140,14 @@ def _script(
                             try_=f"another name for {clash[0]}")  # fmt: skip
     arrays = {f"model.{name}": as_array(value, name) for name, value in learn.model.state_dict().items()}
     arrays |= data.arrays
+    memory = memory_of(learn)
     if seed is None:
         arrays["random_state"] = torch.get_rng_state().numpy()
     frozen = any(not parameter.requires_grad for parameter in learn.model.parameters())
     begin = freeze_code(learn) if frozen and recipe != "fine_tune" else []
     stages, call = RECIPES[recipe](learn, epochs, lr, **settings)
+    if any("optimizer.state" in line for line in stages):
+        arrays |= {name: as_array(value, name) for name, value in memory.items()}
     names = ["train_loss", "valid_loss", *(meter.name for meter in learn.meters)]
     constants = ["HERE = Path(__file__).parent", *data.settings, f"NAMES = {_list(names)}"]
     if any("fit_one_cycle" in line for line in stages):
