@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image
-
-from plainlearn.core.paths import shown
-from plainlearn.vision.audit_pictures import thumbnail
+from plainlearn.vision.page import document, picture, text
 
 if TYPE_CHECKING:
     from plainlearn.vision.audit_report import Audit, Finding
 
-_SIDE: Final = 192  # pixels of a picture's longer side, shown at half of that on a sharp screen
 _GROUPS, _MEMBERS, _CLASSES = 48, 8, 200  # shown of a finding, of a group, of all classes
 _WORDS: Final = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "note": ("note", "notes")}
-
-_STYLE: Final = """
-:root { color-scheme: light dark; --back: #f7f7f5; --card: #fff; --ink: #1d1d1b; --soft: #6b6b66;
-  --line: #e3e3de; --error: #c0392b; --warning: #b9770e; --note: #4a78a8; --bar: #9db4c8; }
-@media (prefers-color-scheme: dark) { :root { --back: #181817; --card: #232322; --ink: #ececea; --soft: #a3a39d;
-  --line: #383836; --error: #ef6f61; --warning: #e0a43c; --note: #7fb0e0; --bar: #55728c; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 4rem; background: var(--back); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.05rem; margin: 0; }
-p { margin: .2rem 0; }
-.soft { color: var(--soft); }
-.chips { display: flex; flex-wrap: wrap; gap: .5rem; margin: .9rem 0 1.6rem; }
-.chip { border: 1px solid; border-radius: 1rem; padding: .05rem .7rem; font-size: .9rem; }
-.error { color: var(--error); } .warning { color: var(--warning); } .note { color: var(--note); }
-section { background: var(--card); border: 1px solid var(--line); border-left: 4px solid currentColor;
-  border-radius: 8px; padding: 1rem 1.1rem; margin: 0 0 1rem; }
-section > * { color: var(--ink); }
-section > .soft { color: var(--soft); }
-.groups { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: .8rem; }
-.group { display: flex; flex-wrap: wrap; gap: .6rem; }
-.pair { border: 1px solid var(--line); border-radius: 8px; padding: .6rem; }
-figure { margin: 0; width: 10rem; }
-.frame { display: flex; align-items: center; justify-content: center; height: 8.5rem; background: var(--back);
-  border-radius: 6px; overflow: hidden; color: var(--soft); font-size: .85rem; }
-img { max-width: 100%; max-height: 100%; }
-img.tiny { image-rendering: pixelated; height: 80%; }
-figcaption { font-size: .78rem; line-height: 1.35; color: var(--soft); overflow-wrap: anywhere; margin-top: .3rem; }
-.name { border: 1px solid var(--line); border-radius: 5px; padding: 0 .45rem; overflow-wrap: anywhere;
-  white-space: pre-wrap; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-td { padding: .1rem .5rem .1rem 0; } td.count { text-align: right; font-variant-numeric: tabular-nums; width: 4rem; }
-td.class { max-width: 20rem; overflow-wrap: anywhere; } td.bar { width: 55%; }
-.bar i { display: block; height: .7rem; border-radius: 3px; background: var(--bar); min-width: 2px; }
-"""
 
 
 def page(report: Audit) -> str:
@@ -68,28 +25,18 @@ def page(report: Audit) -> str:
         for path in group[:_MEMBERS]
     }
     with ThreadPoolExecutor() as pool:
-        pictures = dict(zip(paths, pool.map(_picture, paths), strict=True))
+        pictures = dict(zip(paths, pool.map(picture, paths), strict=True))
     body = "\n".join(_finding(found, pictures) for found in report.findings)
     nothing = "<p>Nothing was found that speaks against training.</p>"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>Audit: {escape(report.headline)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>What a model would learn from</h1>
+    return document(
+        f"Audit: {report.headline}",
+        f"""<h1>What a model would learn from</h1>
 <p>{escape(report.headline)}</p>
-<p class="soft">{_text(report.root)}</p>
+<p class="soft">{text(report.root)}</p>
 <div class="chips">{_chips(report)}</div>
 {body or nothing}
-{_classes(report)}
-</body>
-</html>
-"""
+{_classes(report)}""",
+    )
 
 
 def _chips(report: Audit) -> str:
@@ -113,37 +60,24 @@ def _finding(found: Finding, pictures: Mapping[str, str]) -> str:
         )
     else:
         inner = "".join(
-            f'<span class="group">{"".join(f"<span class=name>{_text(name)}</span>" for name in group)}</span>'
+            f'<span class="group">{"".join(f"<span class=name>{text(name)}</span>" for name in group)}</span>'
             for group in groups
         )
     more = len(found.groups) - len(groups)
     rest = f'<p class="soft">… and {more} more</p>' if more else ""
     return (
-        f'<section class="{found.severity}"><h2>{_text(found.text)}</h2><p class="soft">{_text(found.advice)}</p>'
+        f'<section class="{found.severity}"><h2>{text(found.text)}</h2><p class="soft">{text(found.advice)}</p>'
         f'<div class="groups">{inner}</div>{rest}</section>'
     )
 
 
 def _figures(group: list[str], paths: list[str], pictures: Mapping[str, str]) -> str:
     made = [
-        f'<figure><div class="frame">{pictures[path]}</div><figcaption>{_text(name)}</figcaption></figure>'
+        f'<figure><div class="frame">{pictures[path]}</div><figcaption>{text(name)}</figcaption></figure>'
         for name, path in zip(group[:_MEMBERS], paths, strict=False)
     ]
     more = len(group) - len(made)
     return "".join(made) + (f'<p class="soft">… and {more} more</p>' if more else "")
-
-
-def _picture(path: str) -> str:
-    pixels = thumbnail(path, _SIDE)
-    if pixels is None:
-        return "no picture"
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=82)
-    small = ' class="tiny"' if max(pixels.shape[:2]) <= 64 else ""
-    where = escape(shown(Path(path).name), quote=True)
-    return (
-        f'<img{small} alt="{where}" src="data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}">'
-    )
 
 
 def _classes(report: Audit) -> str:
@@ -152,14 +86,10 @@ def _classes(report: Audit) -> str:
     ordered = sorted(report.classes.items(), key=lambda pair: -pair[1])
     most = max(ordered[0][1], 1)
     rows = "".join(
-        f'<tr><td class="class">{_text(name)}</td><td class="count">{count}</td>'
+        f'<tr><td class="class">{text(name)}</td><td class="count">{count}</td>'
         f'<td class="bar"><i style="width:{100 * count / most:.1f}%"></i></td></tr>'
         for name, count in ordered[:_CLASSES]
     )
     more = len(ordered) - _CLASSES
     rest = f'<p class="soft">… and {more} more</p>' if more > 0 else ""
     return f'<section class="soft"><h2>Images in each class</h2><table>{rows}</table>{rest}</section>'
-
-
-def _text(name: str) -> str:
-    return escape(shown(name))
