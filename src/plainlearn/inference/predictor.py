@@ -53,11 +53,19 @@ class ItemPredictor:
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
-        self.model = model.eval().requires_grad_(False).to(self.device)
         self.pipeline, self.target, self.meaning = pipeline, target, meaning
         self.unlike = {name: value.to(self.device) for name, value in (unlike or {}).items()}
         self.card = card or {}
-        self._parts = _checked_parts(self.model, self.unlike)
+        self.model = model.eval().requires_grad_(False).to(self.device)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, which may be set to another that says the same."""
+        return self._model
+
+    @model.setter
+    def model(self, model: nn.Module) -> None:
+        self._model, self._parts = model, _checked_parts(model, self.unlike)
 
     @property
     def vocab(self) -> L[Any] | None:

@@ -320,10 +320,14 @@ def _window(width: npt.ArrayLike, height: npt.ArrayLike, x: npt.ArrayLike, y: np
 
 def _build(rows: list[list[npt.ArrayLike]]) -> Maps:
     """(N, 3, 3) from nine entries, each a number or N numbers."""
-    entries = np.broadcast_arrays(*(np.asarray(entry, np.float64) for row in rows for entry in row))
-    if entries[0].ndim > 1:
-        raise ShapeError(f"parameters have shape {entries[0].shape}; expected one number, or (N,)")
-    return np.stack([np.atleast_1d(entry) for entry in entries], axis=-1).reshape(-1, 3, 3)
+    entries = [np.asarray(entry, np.float64) for row in rows for entry in row]
+    shape = np.broadcast_shapes(*{entry.shape for entry in entries})
+    if len(shape) > 1:
+        raise ShapeError(f"parameters have shape {shape}; expected one number, or (N,)")
+    maps = np.empty((*(shape or (1,)), 9))
+    for place, entry in enumerate(entries):
+        maps[:, place] = entry
+    return maps.reshape(-1, 3, 3)
 
 
 def _cross(a: Maps, b: Maps) -> Maps:

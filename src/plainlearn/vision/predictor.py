@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.inference.folding import ready_to_predict
 from plainlearn.inference.modelfile import ModelFile, read_model_file
 from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.inference.predictor import ItemPredictor
+from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.known import KNOWN, model_of, target_of
 
 
@@ -33,7 +35,10 @@ class Predictor(ItemPredictor):
         Raises `DataError` naming the file when it is damaged, of another kind or from a newer version,
         `MissingFileError` when there is none, `ArgumentError` when `model` is needed.
         """
-        return cls.of(read_model_file(file), file, model=model, device=device)
+        predictor = cls.of(read_model_file(file), file, model=model, device=device)
+        if model is None and (example := _example(predictor.pipeline)) is not None:
+            predictor.model = ready_to_predict(predictor.model, example.to(predictor.device))
+        return predictor
 
     @classmethod
     def of(
@@ -44,7 +49,7 @@ class Predictor(ItemPredictor):
         model: Callable[[], nn.Module] | nn.Module | None = None,
         device: torch.device | str = "cpu",
     ) -> Self:
-        """From the content of a file that was read; `file` names it in errors."""
+        """From the content of a file that was read, with the model as it was trained; `file` names it in errors."""
         try:
             return cls(
                 model_of(content, model),
@@ -57,3 +62,14 @@ class Predictor(ItemPredictor):
             )
         except (DataError, ArgumentError) as error:
             raise type(error)(f"{file} cannot be used: {error.what}", try_=error.try_) from error
+
+
+def _example(pipeline: InputPipeline) -> Tensor | None:
+    """A batch of one picture of noise, as large as the pipeline's; None if that depends on the picture."""
+    sizes = [
+        size for each in (*pipeline.item_tfms, *pipeline.batch_tfms) if (size := getattr(each, "size", None))
+    ]
+    if len(pipeline.blocks) != 1 or not isinstance(block := pipeline.blocks[0], ImageBlock) or not sizes:
+        return None
+    height, width = (sizes[-1], sizes[-1]) if isinstance(sizes[-1], int) else sizes[-1]
+    return torch.rand(1, block.channels, height, width, generator=torch.Generator().manual_seed(0))
