@@ -18,6 +18,7 @@ import typer
 from plainlearn._version import __version__
 from plainlearn.cli.check import check
 from plainlearn.cli.demo import demo
+from plainlearn.cli.evaluate import evaluate
 from plainlearn.cli.export import export
 from plainlearn.cli.info import info
 from plainlearn.cli.predict import predict
@@ -37,6 +38,7 @@ Then, with your own photos in a folder for each class:
 With a model file, as learn.export writes it:
   plainlearn info FILE             what it is, how well it does, what it learned from
   plainlearn predict FILE IMAGES   the label of each image, and how sure that is
+  plainlearn evaluate FILE FOLDER  how good it is on labelled images, label by label
   plainlearn export FILE --onnx OUT --check IMAGE   for machines without PyTorch
 
 \b
@@ -95,6 +97,7 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
 
 _app.command()(demo)
 _app.command()(check)
+_app.command()(evaluate)
 _app.command()(export)
 _app.command()(info)
 _app.command()(predict)

@@ -1,0 +1,258 @@
+"""How well answers fit the truth, with how sure that is: numbers from probabilities and targets, for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plainlearn.core.describe import on_one_line
+from plainlearn.metrics.calibration import calibration_error, yes_no_calibration_error
+from plainlearn.metrics.intervals import bootstrapped, wilson
+
+__all__ = ["Confused", "Evaluation", "LabelRow", "Measured", "of_classes", "of_labels", "of_numbers"]
+
+#: From which probability on an answer counts as sure.
+SURE: Final = 0.9
+_MOST_ROWS: Final = 40
+_MOST_PAIRS: Final = 10
+
+
+class Measured(NamedTuple):
+    """A metric, and between which values it lies with 95% confidence, where that can be told."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class LabelRow(NamedTuple):
+    """One label: how many items have it, how many of them were given it, and how many were given it in all."""
+
+    label: str
+    items: int
+    right: int
+    said: int
+
+
+class Confused(NamedTuple):
+    """How many items with the label `true` were given the label `said`."""
+
+    true: str
+    said: str
+    items: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on some labelled items.
+
+    `usual` is what the simplest answer would reach. `calibration_error` is the expected one, 0..1; of the answers that
+    are `SURE`, `sure` in number, `sure_right` are right. `unlike` items are unlike what the model learned from.
+    """
+
+    kind: Literal["classes", "labels", "numbers"]
+    items: int
+    metrics: tuple[Measured, ...]
+    usual: Measured
+    rows: tuple[LabelRow, ...] = ()
+    confused: tuple[Confused, ...] = ()
+    calibration_error: float | None = None
+    sure: int = 0
+    sure_right: int = 0
+    unlike: int | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    model: str = ""
+    source: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as data for other programs; shares are 0..1."""
+        return {
+            "model": self.model,
+            "source": self.source,
+            "items": self.items,
+            "metrics": [each._asdict() for each in self.metrics],
+            "simplest_answer": self.usual._asdict(),
+            "labels": [row._asdict() for row in self.rows],
+            "confused": [pair._asdict() for pair in self.confused],
+            "calibration_error": self.calibration_error,
+            "sure": {"above": SURE, "items": self.sure, "right": self.sure_right},
+            "unlike": self.unlike,
+            "left_out": [{"item": item, "reason": reason} for item, reason in self.left_out],
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self))
+
+
+def of_classes(probabilities: Tensor, targets: Tensor, vocab: Sequence[Any], **about: Any) -> Evaluation:
+    """Of one class among several: `probabilities` (N, K), `targets` (N,) class numbers; `about` goes to `Evaluation`."""
+    count, names = len(targets), [str(label) for label in vocab]
+    confidence, said = probabilities.max(dim=1)
+    right = said == targets
+
+    def balanced(rows: Tensor) -> float:
+        there, hits = (
+            torch.bincount(targets[rows], given, len(names)) for given in (None, right[rows].double())
+        )
+        return float((hits[there > 0] / there[there > 0]).mean())
+
+    share = float(right.double().mean())
+    metrics = [Measured("accuracy", share, *wilson(share, count))]
+    metrics.append(Measured("balanced accuracy", balanced(torch.arange(count)), *_limits(balanced, count)))
+    if len(names) > 5:
+        among = (probabilities.topk(5, dim=1).indices == targets[:, None]).any(dim=1)
+        near = float(among.double().mean())
+        metrics.append(Measured("among the first five", near, *wilson(near, count)))
+    table = torch.zeros(len(names), len(names), dtype=torch.long)
+    table.index_put_((targets, said), torch.ones(count, dtype=torch.long), accumulate=True)
+    there = table.sum(dim=1)
+    commonest = int(there.argmax())
+    sure = confidence > SURE
+    return Evaluation(
+        "classes", count, tuple(metrics),
+        Measured(f"always {names[commonest]}", float(there[commonest]) / count),
+        _rows(names, there, table.diagonal(), table.sum(dim=0)), _pairs(names, table),
+        calibration_error(probabilities, targets), int(sure.sum()), int((right & sure).sum()), **about,
+    )  # fmt: skip
+
+
+def of_labels(
+    probabilities: Tensor, targets: Tensor, vocab: Sequence[Any], threshold: float = 0.5, **about: Any
+) -> Evaluation:
+    """Of any number of labels: `probabilities` and `targets`, zeros and ones, are (N, K)."""
+    count, names = len(targets), [str(label) for label in vocab]
+    truth, said = targets.bool(), probabilities > threshold
+
+    def f1(rows: Tensor) -> float:
+        hits = float((truth[rows] & said[rows]).sum())
+        return 2 * hits / max(1.0, float(truth[rows].sum() + said[rows].sum()))
+
+    whole = float((truth == said).all(dim=1).double().mean())
+    each = (truth == said).double().mean(dim=1)
+
+    def single(rows: Tensor) -> float:
+        return float(each[rows].mean())
+
+    metrics = (
+        Measured("F1", f1(torch.arange(count)), *_limits(f1, count)),
+        Measured("all labels right", whole, *wilson(whole, count)),
+        Measured("single answers right", single(torch.arange(count)), *_limits(single, count)),
+    )  # fmt: skip
+    sure = torch.maximum(probabilities, 1 - probabilities) > SURE
+    there = truth.sum(dim=0)
+    always = (there > count / 2).expand_as(truth)
+    return Evaluation(
+        "labels", count, metrics,
+        Measured("always the labels of most, single answers right", float((always == truth).double().mean())),
+        _rows(names, there, (truth & said).sum(dim=0), said.sum(dim=0)), (),
+        yes_no_calibration_error(probabilities, targets),
+        int(sure.sum()), int((sure & (truth == (probabilities > 0.5))).sum()), **about,
+    )  # fmt: skip
+
+
+def of_numbers(values: Tensor, targets: Tensor, **about: Any) -> Evaluation:
+    """Of numbers: both are (N,) or (N, D); errors are in units of the target."""
+    gaps = (values - targets).double().flatten(1) if values.ndim > 1 else (values - targets).double()[:, None]
+    spread = (targets - targets.mean(dim=0)).double().reshape(len(targets), -1)
+
+    def rmse(rows: Tensor) -> float:
+        return float(gaps[rows].square().mean().sqrt())
+
+    def mae(rows: Tensor) -> float:
+        return float(gaps[rows].abs().mean())
+
+    count, every = len(targets), torch.arange(len(targets))
+    metrics = tuple(
+        Measured(name, of(every), *_limits(of, count))
+        for name, of in {"root of the mean squared error": rmse, "mean absolute error": mae}.items()
+    )
+    return Evaluation("numbers", count, metrics, Measured("always the mean, root of the mean squared error",
+                      float(spread.square().mean().sqrt())), **about)  # fmt: skip
+
+
+def _limits(value_of: Any, count: int) -> tuple[float, float] | tuple[None, None]:
+    return bootstrapped(value_of, count) or (None, None)
+
+
+def _rows(names: Sequence[str], there: Tensor, right: Tensor, said: Tensor) -> tuple[LabelRow, ...]:
+    """A row for each label that is there or was said, the worst first."""
+    columns = zip(names, *(map(int, column) for column in (there, right, said)), strict=True)
+    rows = [LabelRow(*row) for row in columns if row[1] or row[3]]
+    return tuple(sorted(rows, key=lambda row: (row.right / row.items if row.items else 0.0, -row.items)))
+
+
+def _pairs(names: Sequence[str], table: Tensor) -> tuple[Confused, ...]:
+    wrong = table.clone().fill_diagonal_(0).flatten()
+    order = map(int, wrong.argsort(descending=True, stable=True)[:_MOST_PAIRS])
+    pairs = [(names[place // len(names)], names[place % len(names)], int(wrong[place])) for place in order]
+    return tuple(Confused(*pair) for pair in pairs if pair[2])
+
+
+# ---- as text
+
+
+def _text(of: Evaluation) -> list[str]:
+    width = max(len(each.name) for each in (*of.metrics, of.usual))
+    lines = [on_one_line(f"{of.model}: {of.items} items, {of.source}")]
+    for each in (*of.metrics, of.usual):
+        between = "" if each.low is None else f"  95% between {each.low:.3f} and {each.high:.3f}"
+        lines.append(f"  {on_one_line(each.name):<{width}}  {each.value:.3f}{between}")
+    if of.calibration_error is not None:
+        lines += ["", "How sure it is", f"  calibration error {of.calibration_error:.3f}"]
+        lines.append(f"  {_sure(of)}")
+    if of.unlike is not None:
+        lines.append(
+            f"  {of.unlike} of {of.items} are unlike what it learned from (of its own kind, about 1 in 50 is)"
+        )
+    lines += _table(of.rows, of.kind)
+    if of.confused:
+        lines += ["", "Most often confused"]
+        lines += [on_one_line(f"  {each.items} × {each.true} taken for {each.said}") for each in of.confused]
+    if of.left_out:
+        lines += ["", f"Left out, as they cannot be read: {len(of.left_out)}"]
+        lines += [
+            on_one_line(f"  {reason if item in reason else f'{item}: {reason}'}")
+            for item, reason in of.left_out
+        ]
+    return [*lines, *(["", *map(on_one_line, of.notes)] if of.notes else [])]
+
+
+def _sure(of: Evaluation) -> str:
+    what = "answers" if of.kind == "classes" else "single answers, yes or no,"
+    if not of.sure:
+        return f"no answer is more than {SURE:.0%} sure"
+    low, high = wilson(of.sure_right / of.sure, of.sure)
+    return (
+        f"{of.sure} {what} are more than {SURE:.0%} sure; {of.sure_right} of them are right "
+        f"({of.sure_right / of.sure:.3f}; 95% between {low:.3f} and {high:.3f})"
+    )
+
+
+def _table(rows: Sequence[LabelRow], kind: str) -> list[str]:
+    if not rows:
+        return []
+    shown = rows[:_MOST_ROWS]
+    width = max(5, *(len(on_one_line(row.label)) for row in shown))
+    lines = [
+        "",
+        "By label, the worst first",
+        f"  {'label':<{width}}  items  found  95% between   right when said",
+    ]
+    for row in shown:
+        share = row.right / row.items if row.items else None
+        found = "    –  " if share is None else f"{share:7.3f}"
+        low, high = wilson(share, row.items) if share is not None else (None, None)
+        between = "–            " if low is None or high is None else f"{low:.3f} – {high:.3f}"
+        when_said = f"{row.right / row.said:.3f} of {row.said}" if row.said else "never said"
+        lines.append(f"  {on_one_line(row.label):<{width}}  {row.items:5}{found}  {between} {when_said}")
+    return [
+        *lines,
+        *([f"  … and {len(rows) - len(shown)} more; --json has all"] if len(rows) > len(shown) else []),
+    ]
