@@ -15,10 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import (
@@ -31,7 +28,11 @@ from plainlearn.core.errors import (
 from plainlearn.core.trees import flatten, unflatten
 from plainlearn.core.wholefile import whole_file
 
-__all__ = ["VERSION", "read_tensorfile", "read_tree", "write_tensorfile", "write_tree"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+__all__ = ["VERSION", "read_array_tree", "read_tensorfile", "read_tree", "write_tensorfile", "write_tree"]
 
 #: Of the format. Files of this version or an older one are read.
 VERSION: Final = 1
@@ -40,11 +41,10 @@ _NO_HASH: Final = b"0" * 64
 _HASH_KEY: Final = b'"sha256":"'
 _LONGEST_HEADER: Final = 100_000_000  # bytes; safetensors' own limit
 
-_DTYPES: Final[dict[torch.dtype, str]] = {
-    torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32",
-    torch.int64: "I64", torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64",
-    torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64",
-    torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.complex64: "C64",
+_DTYPES: Final = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+    "uint16": "U16", "uint32": "U32", "uint64": "U64", "float16": "F16", "bfloat16": "BF16", "float32": "F32",
+    "float64": "F64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64",
 }  # fmt: skip
 
 
@@ -56,7 +56,28 @@ def write_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
 
 def read_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
     """The tree that `write_tree` wrote, tensors on the CPU. Raises `DataError` for a file of another kind too."""
-    tensors, meta = read_tensorfile(path)
+    return _tree_of(*read_tensorfile(path), path, kind)
+
+
+def read_array_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
+    """The same with numpy arrays, for programs that do not load torch.
+
+    Raises `DataError` also for tensors of kinds that numpy does not know, such as bfloat16.
+    """
+    content, meta = _checked(path)
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays: dict[str, NDArray[Any]] = load(content)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise _damaged(path, str(error)) from error
+    except KeyError as error:
+        raise DataError(f"{path} holds numbers of the kind {error}, which numpy does not know") from error
+    return _tree_of(arrays, meta, path, kind)
+
+
+def _tree_of(tensors: Mapping[str, Any], meta: Any, path: str | os.PathLike[str], kind: str) -> Any:
     if not isinstance(meta, dict) or cast("dict[str, Any]", meta).get("kind") != kind:
         found = cast("dict[str, Any]", meta).get("kind") if isinstance(meta, dict) else meta
         raise DataError(f"{path} holds {found!r}; expected {kind!r}")
@@ -93,6 +114,18 @@ def read_tensorfile(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], An
     Every byte is held against the hash first. Raises `DataError` naming the file when it is damaged, empty, of
     another kind or from a newer version, `MissingFileError` when there is none.
     """
+    content, meta = _checked(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(content), meta
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _checked(path: str | os.PathLike[str]) -> tuple[bytes, Any]:
+    """The file's bytes, which are what was written, and its `meta`."""
     content = _read(path)
     header = _checked_header(content, path)
     at = content.find(_HASH_KEY) + len(_HASH_KEY)
@@ -102,12 +135,9 @@ def read_tensorfile(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], An
     digest.update(view[at + len(_NO_HASH) :])
     if digest.hexdigest().encode() != content[at : at + len(_NO_HASH)]:
         raise _damaged(path, "what it holds is not what was written (its hash differs)")
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     try:
-        return load(content), json.loads(header["__metadata__"]["tree"])
-    except (SafetensorError, KeyError, ValueError, RecursionError, RuntimeError) as error:
+        return content, json.loads(header["__metadata__"]["tree"])
+    except (ValueError, RecursionError, TypeError) as error:
         raise _damaged(path, str(error)) from error
 
 
@@ -116,8 +146,11 @@ def read_tensorfile(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], An
 
 def _header(tensors: Mapping[str, Tensor], meta: Any) -> tuple[bytes, list[str]]:
     """The file up to the tensors, without its hash, and the tensors' names in the order of the file."""
+    import torch
+
+    kinds = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
-        if tensor.dtype not in _DTYPES or tensor.layout is not torch.strided or tensor.is_meta:
+        if kinds[name] not in _DTYPES or tensor.layout is not torch.strided or tensor.is_meta:
             kind = f"{describe(tensor)} ({tensor.layout}, {tensor.dtype}, on {tensor.device})"
             raise ArgumentTypeError(f"the tensor {name} cannot be stored: it is {kind}; expected a plain one")
     metadata = {
@@ -132,7 +165,7 @@ def _header(tensors: Mapping[str, Tensor], meta: Any) -> tuple[bytes, list[str]]
     end = 0
     for name in names:
         start, end = end, end + tensors[name].nbytes
-        dtype, shape = _DTYPES[tensors[name].dtype], list(tensors[name].shape)
+        dtype, shape = _DTYPES[kinds[name]], list(tensors[name].shape)
         described[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(described, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -140,6 +173,8 @@ def _header(tensors: Mapping[str, Tensor], meta: Any) -> tuple[bytes, list[str]]
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
+    import torch
+
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return cast("Any", flat.view(torch.uint8).numpy()).data
 

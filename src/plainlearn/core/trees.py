@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, cast
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["flatten", "unflatten"]
 
 # A list of at least so many numbers is kept as a tensor: exact, small and quick.
 _MANY: Final = 32
-_NUMBERS: Final[dict[type, torch.dtype]] = {float: torch.float64, int: torch.int64}
+_NUMBERS: Final[dict[type, str]] = {float: "float64", int: "int64"}
 
 
 def flatten(tree: Any) -> tuple[dict[str, Tensor], Any]:
@@ -42,17 +42,19 @@ def flatten(tree: Any) -> tuple[dict[str, Tensor], Any]:
 
 
 def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    import torch
+
     if value is None or type(value) in (bool, int, str):
         return value
     if type(value) is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
-    if isinstance(value, Tensor):
+    if isinstance(value, torch.Tensor):
         return {"$tensor": _keep(value, place, tensors)}
     if isinstance(value, list | tuple):
         items = cast("list[Any]", value)
         kind = _kind_of_numbers(items)
         if kind is not None:
-            inner: Any = {"$numbers": _keep(torch.tensor(items, dtype=kind), place, tensors)}
+            inner: Any = {"$numbers": _keep(torch.tensor(items, dtype=getattr(torch, kind)), place, tensors)}
         else:
             inner = [_flatten(item, _below(place, i), tensors) for i, item in enumerate(items)]
         return {"$tuple": inner} if isinstance(value, tuple) else inner
@@ -81,12 +83,12 @@ def _below(place: str, key: Any) -> str:
     return f"{place}.{key}" if place else str(key)
 
 
-def _kind_of_numbers(items: Any) -> torch.dtype | None:
+def _kind_of_numbers(items: Any) -> str | None:
     if len(items) < _MANY:
         return None
     kinds = set(map(type, items))
     kind = _NUMBERS.get(kinds.pop()) if len(kinds) == 1 else None
-    fits = kind is not torch.int64 or -(2**63) <= min(items) <= max(items) < 2**63
+    fits = kind != "int64" or -(2**63) <= min(items) <= max(items) < 2**63
     return kind if fits else None
 
 
@@ -98,8 +100,11 @@ def _keep(tensor: Tensor, place: str, tensors: dict[str, Tensor]) -> str:
     return name
 
 
-def unflatten(tensors: Mapping[str, Tensor], plain: Any) -> Any:
-    """The tree that `flatten` has taken apart. Raises `DataError` if this is nothing that it gives."""
+def unflatten(tensors: Mapping[str, Any], plain: Any) -> Any:
+    """The tree that `flatten` has taken apart, with whatever stands for its tensors, such as arrays.
+
+    Raises `DataError` if this is nothing that `flatten` gives.
+    """
     try:
         return _unflatten(plain, tensors)
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
@@ -108,7 +113,7 @@ def unflatten(tensors: Mapping[str, Tensor], plain: Any) -> Any:
         raise DataError(f"the state does not fit together: {type(error).__name__} {error}") from error
 
 
-def _unflatten(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _unflatten(plain: Any, tensors: Mapping[str, Any]) -> Any:
     if isinstance(plain, list):
         return [_unflatten(item, tensors) for item in cast("list[Any]", plain)]
     if not isinstance(plain, dict):
