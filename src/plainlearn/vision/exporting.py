@@ -64,7 +64,11 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
         )
     targets = dls.blocks[cast(int, dls.n_inp) :]
     if len(targets) != 1:
-        raise ArgumentError(f"there are {len(targets)} targets; a model file holds one")
+        named = " and ".join(block.name for block in targets) or "none"
+        raise ArgumentError(
+            f"there are {len(targets)} targets, {named}; a model file holds one, whose answers it can decode",
+            try_="a learner for each target, or learn.save(file), which keeps the weights",
+        )
     pipeline, target = InputPipeline.of(dls).as_plain(KNOWN), to_plain(targets[0], KNOWN)
     meaning = meaning_of(learn.loss_func)
     seen = _validated(learn)

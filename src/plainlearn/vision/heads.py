@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """The arguments of `create_head`, by which a head that it made can be made again; the head keeps them as `recipe`."""
+
+    features: int
+    n_out: int
+    lin_ftrs: tuple[int, ...]
+    ps: float
+    concat_pool: bool
+    pool: bool
+    y_range: tuple[float, float] | None
 
 
 class AdaptiveConcatPool2d(nn.Module):
@@ -67,7 +82,8 @@ def create_head(
     `lin_ftrs` are the widths between, None the usual 512; `ps` is the dropout before the last layer, half of
     it before the others. `pool=False` is for bodies that give (B, `features`). With `y_range` the outputs lie between two numbers.
     """
-    widths = [features * 2 if pool and concat_pool else features, *((512,) if lin_ftrs is None else lin_ftrs)]
+    between = (512,) if lin_ftrs is None else tuple(lin_ftrs)
+    widths = [features * 2 if pool and concat_pool else features, *between]
     layers: list[nn.Module] = []
     if pool:
         layers = [AdaptiveConcatPool2d() if concat_pool else nn.AdaptiveAvgPool2d(1), Flatten()]
@@ -78,7 +94,10 @@ def create_head(
     for layer in layers:
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
-    return nn.Sequential(*layers, *_ranged(y_range))
+    head = nn.Sequential(*layers, *_ranged(y_range))
+    limits = None if y_range is None else (y_range[0], y_range[1])
+    cast(Any, head).recipe = HeadRecipe(features, n_out, between, ps, concat_pool, pool, limits)
+    return head
 
 
 def linear_head(

@@ -18,6 +18,7 @@ from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.lighting import Normalize
 from plainlearn.vision.models import Recipe, model_from
 from plainlearn.vision.point_block import PointBlock
+from plainlearn.vision.unet import unet_from
 from plainlearn.vision.weights import Expects, differences
 
 _IMAGE: Final = ("mode", "background", "channels", "value_range", "full_decode")
@@ -72,10 +73,11 @@ def model_of(file: ModelFile, custom: Any = None) -> nn.Module:
         expects = (
             None if expects is None else Expects(**checked_fields(expects, Expects, "weights' description"))
         )
+        built = unet_from if recipe.head == "unet" else model_from
         try:
             with torch.device("meta"):  # no memory yet: what is said must fit what is there
-                _refuse(model_from(recipe), file)
-            model = model_from(recipe)
+                _refuse(built(recipe), file)
+            model = built(recipe)
             model.expects = expects
         except DataError:
             raise

@@ -13,7 +13,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from plainlearn.core.layers import batch_norms
 from plainlearn.vision.archs import Arch, arch_name, arch_of, build
-from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, create_head, linear_head
+from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten, HeadRecipe, create_head, linear_head
 from plainlearn.vision.weights import Expects
 
 #: Mean and standard deviation of each channel.
@@ -25,7 +25,7 @@ class Recipe:
     """How a model was put together, as plain data: enough to build it again and load its weights.
 
     `network` is what `archs.arch_name` says. `scales` says whether pictures are brought to what the weights expect,
-    `head` which one it has; the rest are arguments of `create_vision_model`.
+    `head` which one it has, or that it is a U-Net; the rest are arguments of `create_vision_model`.
     """
 
     network: str
@@ -33,7 +33,7 @@ class Recipe:
     channels: int = 3
     cut: int | None = None
     scales: bool = False
-    head: Literal["linear", "course"] = "linear"
+    head: Literal["linear", "course", "unet"] = "linear"
     lin_ftrs: tuple[int, ...] | None = None
     ps: float | None = None
     concat_pool: bool | None = None
@@ -205,7 +205,7 @@ def create_vision_model(
     or a function of the numbers of features and outputs that makes it.
     A model that is given is not copied: the body is its own. Raises as `archs.build` and `create_body` do.
     """
-    name = None if custom_head is not None else arch_name(arch)
+    name = arch_name(arch)
     network, expects = build(arch, pretrained=pretrained, weights=weights, channels=channels)
     body = body_of(network, cut)
     features, pool = _features(body, channels)
@@ -213,26 +213,27 @@ def create_vision_model(
     train_bn = not trained if train_bn is None else train_bn
     of_the_course = any(value is not None for value in (lin_ftrs, ps, concat_pool)) or not trained
     whole = scaled(body, expects, channels, given) if normalize and expects is not None else body
-    widths = None if lin_ftrs is None else tuple(lin_ftrs)
-    head = "course" if of_the_course else "linear"
-    return VisionModel(
-        whole,
-        _head(features, n_out, pool, trained, lin_ftrs, ps, concat_pool, custom_head, y_range),
-        expects=expects,
-        train_bn=train_bn,
-        recipe=None if name is None else Recipe(
-            name, n_out, channels, cut, whole is not body, head, widths, ps, concat_pool, y_range, train_bn
-        ),
-    )  # fmt: skip
+    head = _head(features, n_out, pool, trained, lin_ftrs, ps, concat_pool, custom_head, y_range)
+    recipe = None
+    if name is not None and custom_head is None:
+        widths = None if lin_ftrs is None else tuple(lin_ftrs)
+        limits = None if y_range is None else (y_range[0], y_range[1])
+        recipe = Recipe(name, n_out, channels, cut, whole is not body, "course" if of_the_course else "linear",
+                        widths, ps, concat_pool, limits, train_bn)  # fmt: skip
+    elif name is not None:
+        own: Any = getattr(head, "recipe", None)  # of one that our create_head made, as a whole
+        if isinstance(own, HeadRecipe) and (own.features, own.pool) == (features, pool):
+            recipe = Recipe(name, own.n_out, channels, cut, whole is not body, "course", own.lin_ftrs, own.ps,
+                            own.concat_pool and pool, own.y_range, train_bn)  # fmt: skip
+    return VisionModel(whole, head, expects=expects, train_bn=train_bn, recipe=recipe)
 
 
 def model_from(recipe: Recipe) -> VisionModel:
-    """The model of a recipe, with weights that know nothing yet: for `load_state_dict`."""
+    """The model of a recipe, unless it is a U-Net's, with weights that know nothing yet: for `load_state_dict`."""
     network, _ = build(arch_of(recipe.network), pretrained=False, channels=recipe.channels)
     body = body_of(network, recipe.cut)
     features, pool = _features(body, recipe.channels)
-    if recipe.scales:  # by numbers that come with the weights
-        body = _behind(ExpectedInput(((0.0,) * recipe.channels, (1.0,) * recipe.channels)), body)
+    body = unscaled(body, recipe)
     head = _head(
         features, recipe.n_out, pool, recipe.head == "linear",
         recipe.lin_ftrs, recipe.ps, recipe.concat_pool, None, recipe.y_range,
@@ -246,6 +247,12 @@ def scaled(body: nn.Module, expects: Expects, channels: int, given: Stats | None
     if expected == given:
         return body
     return _behind(ExpectedInput(expected, given), body)
+
+
+def unscaled(body: nn.Module, recipe: Recipe) -> nn.Module:
+    """`body` behind an `ExpectedInput`, if the recipe says so, whose numbers come with the weights."""
+    nothing = ((0.0,) * recipe.channels, (1.0,) * recipe.channels)
+    return _behind(ExpectedInput(nothing), body) if recipe.scales else body
 
 
 def _behind(first: nn.Module, body: nn.Module) -> nn.Module:

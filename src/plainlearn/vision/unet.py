@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.vision.archs import Arch, build
-from plainlearn.vision.models import Stats, VisionModel, body_of, scaled
+from plainlearn.vision.archs import Arch, arch_name, arch_of, build
+from plainlearn.vision.models import Recipe, Stats, VisionModel, body_of, scaled, unscaled
 
 
 class Pyramid(nn.Module):
@@ -90,16 +90,31 @@ def create_unet_model(
     The arguments are those of `create_vision_model`. Raises `ArgumentError` for a body without maps of several
     sizes, as most transformers are.
     """
+    name = arch_name(arch)
     network, expects = build(arch, pretrained=pretrained, weights=weights, channels=channels)
     pyramid = Pyramid(_with_maps(network) if cut is None else body_of(network, cut))
     maps = _maps_of(pyramid, channels)
     trained = pretrained or weights is not None
+    train_bn = not trained if train_bn is None else train_bn
+    whole = scaled(pyramid, expects, channels, given) if normalize and expects is not None else pyramid
     return VisionModel(
-        scaled(pyramid, expects, channels, given) if normalize and expects is not None else pyramid,
+        whole,
         UnetDecoder([each.shape[1] for each in maps], n_out),
         expects=expects,
-        train_bn=not trained if train_bn is None else train_bn,
-    )
+        train_bn=train_bn,
+        recipe=None if name is None else Recipe(
+            name, n_out, channels, cut, whole is not pyramid, "unet", train_bn=train_bn
+        ),
+    )  # fmt: skip
+
+
+def unet_from(recipe: Recipe) -> VisionModel:
+    """The U-Net of a recipe, with weights that know nothing yet: for `load_state_dict`."""
+    network, _ = build(arch_of(recipe.network), pretrained=False, channels=recipe.channels)
+    pyramid = Pyramid(_with_maps(network) if recipe.cut is None else body_of(network, recipe.cut))
+    maps = _maps_of(pyramid, recipe.channels)
+    decoder = UnetDecoder([each.shape[1] for each in maps], recipe.n_out)
+    return VisionModel(unscaled(pyramid, recipe), decoder, train_bn=recipe.train_bn, recipe=recipe)
 
 
 def _with_maps(network: Any) -> nn.Module:
