@@ -72,7 +72,7 @@ class Batcher(Generic[Item, Sample, Answer]):
     """Answers items by as few runs as come naturally.
 
     `most` is how many one run takes, `room` how many items may be inside at a time, in whatever stage.
-    `weigh`, called on the event loop, tells what an item takes of `budget` from its reading until its answer.
+    `weigh`, called like `read`, tells what an item takes of `budget` from its reading until its answer.
     `on_run` is told the size of each run and its seconds.
     """
 
@@ -85,7 +85,7 @@ class Batcher(Generic[Item, Sample, Answer]):
         room: int = 64,
         threads: int | None = None,
         patience_seconds: float = 0.005,
-        weigh: Callable[[Item], int] = lambda _: 0,
+        weigh: Callable[[Item], int] | None = None,
         budget: Budget | None = None,
         on_run: Callable[[int, float], Any] = lambda _size, _seconds: None,
     ) -> None:
@@ -148,7 +148,7 @@ class Batcher(Generic[Item, Sample, Answer]):
 
     async def _one(self, item: Item) -> Answer | Exception:
         try:
-            weight = self._weigh(item)
+            weight = 0 if self._weigh is None else await _in_thread(self._readers, self._weigh, item)
             await self._budget.take(weight)
             try:
                 return await self._enqueued(await self._sample_of(item))

@@ -22,6 +22,8 @@ from plainlearn.cli.evaluate import evaluate
 from plainlearn.cli.export import export
 from plainlearn.cli.info import info
 from plainlearn.cli.predict import predict
+from plainlearn.cli.serve import serve
+from plainlearn.cli.train import train
 
 _GUIDE = """
 From a folder of images to a model that you understand, trust and can ship.
@@ -33,11 +35,13 @@ Begin here; it needs no network and no data of yours:
 \b
 Then, with your own photos in a folder for each class:
   plainlearn check FOLDER      what is wrong with them, before a model learns it
+  plainlearn train FOLDER --minutes 10    a model file, and an honest report
 
 \b
 With a model file, as learn.export writes it:
   plainlearn info FILE             what it is, how well it does, what it learned from
   plainlearn predict FILE IMAGES   the label of each image, and how sure that is
+  plainlearn serve FILE            the same over HTTP, with a page to drop an image on
   plainlearn evaluate FILE FOLDER  how good it is on labelled images, label by label
   plainlearn export FILE --onnx OUT --check IMAGE   for machines without PyTorch
 
@@ -97,10 +101,12 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
 
 _app.command()(demo)
 _app.command()(check)
+_app.command()(train)
 _app.command()(evaluate)
 _app.command()(export)
 _app.command()(info)
 _app.command()(predict)
+_app.command()(serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,155 @@
+"""A model file made ready to answer: loaded, tried once, and what it says as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import io
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+from plainlearn.core.errors import DataError, StorageError
+from plainlearn.inference.card import facts_of
+from plainlearn.inference.modelfile import read_model_file
+from plainlearn.inference.predictor import UNKNOWN, Prediction
+from plainlearn.vision.predictor import Predictor
+
+__all__ = ["Judged", "Model", "Predicts", "load_model"]
+
+_NESTED: Final = 100_000  # numbers in one answer; a mask of 224 pixels a side has half as many
+
+
+class Predicts(Protocol):
+    """What is asked of a predictor; `inference.predictor` says more."""
+
+    @property
+    def vocab(self) -> Sequence[Any] | None: ...
+    def read(self, item: Any) -> Any: ...
+    def judged(self, samples: Sequence[Any]) -> tuple[list[Prediction], Any]: ...
+
+
+class Judged(NamedTuple):
+    """An answer, and how unlike the input is to what the model learned from, where that is known."""
+
+    prediction: Prediction
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A predictor and what is told of it. `digest` begins the SHA-256 of its file: it tells which file answered."""
+
+    predictor: Predicts
+    name: str
+    digest: str
+    facts: Mapping[str, Any]
+    unlike_above: float | None = None
+
+    def read(self, data: bytes) -> Any:
+        """An image's bytes decoded; from any thread. What cannot be read is a `DataError`."""
+        assert isinstance(data, bytes)  # a str would be taken for a path or an address, and opened
+        return self.predictor.read(data)
+
+    def judged(self, samples: list[Any]) -> list[Judged]:
+        """One run of the network for all of them."""
+        predictions, scores = self.predictor.judged(samples)
+        unlike: list[float | None] = [None] * len(predictions) if scores is None else scores.tolist()
+        return [Judged(*pair) for pair in zip(predictions, unlike, strict=True)]
+
+    def strange(self, score: float | None) -> bool:
+        """Whether an input with this score is unlike what the model learned from."""
+        return score is not None and self.unlike_above is not None and score > self.unlike_above
+
+    def shown(self, judged: Judged, *, top: int, unknown: bool) -> dict[str, Any]:
+        """An answer as JSON has it: the label, the most probable ones, and how unlike the input is."""
+        prediction, score = judged
+        values = _flat(prediction.probabilities)
+        labels = [] if self.predictor.vocab is None else [_plain(label) for label in self.predictor.vocab]
+        index = _plain(prediction.index)
+        answer: dict[str, Any] = {"label": _plain(prediction.label), "index": None, "probability": None}
+        if labels and len(labels) == len(values):
+            best = heapq.nlargest(top, range(len(values)), key=values.__getitem__)
+            answer["probabilities"] = [
+                {"label": labels[place], "probability": round(values[place], 6)} for place in best
+            ]
+            if isinstance(index, int):
+                answer |= {"index": index, "probability": round(values[index], 6)}
+        else:
+            answer["probabilities"] = []
+        if score is None or self.unlike_above is None:
+            answer["unlike"] = None
+        else:
+            strange = self.strange(score)
+            answer["unlike"] = {
+                "score": round(score, 4), "limit": round(self.unlike_above, 4), "strange": strange
+            }  # fmt: skip
+            if strange and unknown:
+                answer |= {"label": UNKNOWN, "index": -1}
+        return answer
+
+
+def load_model(file: str | os.PathLike[str]) -> Model:
+    """The model of a file, after it has answered a first picture.
+
+    Raises `MissingFileError`, `StorageError` or `DataError`, naming the file, for what cannot be used.
+    """
+    path = Path(file)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    content = read_model_file(path)
+    predictor = Predictor.of(content, path)
+    model = Model(predictor, path.name, digest, facts_of(content), content.meaning.unlike_above)
+    _try(model, path)
+    return model
+
+
+def _try(model: Model, path: Path) -> None:
+    """One grey picture, for a file that is sound may still hold weights that answer nothing; and the first run is slow."""
+    blocks = cast("Sequence[Mapping[str, Any]]", model.facts["pipeline"]["blocks"])
+    if len(blocks) != 1:
+        raise DataError(f"{path} takes {len(blocks)} inputs at a time, and the server knows one picture")
+    if blocks[0].get("mode") not in ("RGB", "L"):
+        return  # of other channels no picture can be made up
+    (judged,) = model.judged([model.read(_grey())])
+    if not all(map(math.isfinite, _flat(judged.prediction.probabilities))):
+        raise DataError(
+            f"{path} answers a grey picture with nan: its weights are not those of a model that learned"
+        )
+
+
+def _grey() -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), (128, 128, 128)).save(out, "PNG")
+    return out.getvalue()
+
+
+def _flat(values: Any) -> list[float]:
+    return cast("list[float]", values.flatten().tolist())
+
+
+def _plain(value: Any) -> Any:
+    """A label, or anything a target decodes to, as JSON has it."""
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in cast("Sequence[Any]", value)]
+    listed: Callable[[], Any] | None = getattr(value, "tolist", None)
+    if listed is None:
+        return str(value)
+    if getattr(value, "size", 0) and _count(value) > _NESTED:
+        raise DataError(
+            f"an answer of {_count(value):,} numbers is too long for the server; {_NESTED:,} are the most"
+        )
+    return listed()
+
+
+def _count(value: Any) -> int:
+    return int(value.numel() if hasattr(value, "numel") else value.size)

@@ -1,0 +1,202 @@
+"""Running it: the port, the token, the signals, and what is said when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import uvicorn
+
+from plainlearn.app.api import PATHS, make_app
+from plainlearn.app.guard import Guard, hosts_of
+from plainlearn.app.limits import Limits
+from plainlearn.app.metrics import Metrics
+from plainlearn.app.page import Page
+from plainlearn.app.protocol import protocol_with
+from plainlearn.app.service import Service
+from plainlearn.core.errors import ArgumentError
+
+__all__ = ["Settings", "guarded", "is_local", "listen", "serve"]
+
+_log = logging.getLogger("plainlearn.app")
+_LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server is to be run. `names` are those by which it may be called besides its own; `port` 0 is any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    names: Sequence[str] = ()
+    log_requests: bool = False
+    watch_seconds: float = 2.0
+    limits: Limits = field(default_factory=Limits)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there."""
+    return host in _LOCAL or host.startswith("127.")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises `ArgumentError` that says what to type when it cannot."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise ArgumentError(
+            f"no address is known for the host {host!r}: {error}", try_="--host 127.0.0.1"
+        ) from error
+    made = socket.socket(family, kind, proto)
+    try:
+        if os.name == "posix":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(1024)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ArgumentError(
+                f"port {port} of {host} is in use by another program",
+                try_=f"--port {port + 1 if port < 65535 else 8000}, or --port 0 for any that is free",
+            ) from error
+        if error.errno == errno.EACCES:
+            raise ArgumentError(f"this user may not listen on port {port}", try_="--port 8000") from error
+        raise ArgumentError(
+            f"cannot listen on {host}: {(error.strerror or str(error)).lower()}", try_="--host 127.0.0.1"
+        ) from error
+    return made
+
+
+def guarded(service: Service, metrics: Metrics, settings: Settings) -> Guard:
+    """The whole application, its door included."""
+    app = make_app(service, settings.limits, metrics, page=Page.read())
+    local = is_local(settings.host)
+    names = (
+        settings.names if local else (*settings.names, settings.host, socket.gethostname(), socket.getfqdn())
+    )
+    return Guard(
+        app, hosts=hosts_of(*names), by_address=not local, token=settings.token, limits=settings.limits,
+        metrics=metrics, paths=PATHS, on_request=_log.info if settings.log_requests else lambda _: None,
+    )  # fmt: skip
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, with signals of ours: SIGTERM and Ctrl-C end it when all is answered, SIGHUP looks at the file again."""
+
+    interrupted = False
+
+    def __init__(self, config: uvicorn.Config, reload: Callable[[], Any]) -> None:
+        super().__init__(config)
+        self._reload = reload
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        def stop(number: int) -> None:
+            self.interrupted = self.interrupted or number == signal.SIGINT
+            self.force_exit = self.should_exit  # the second time, at once
+            self.should_exit = True
+
+        handlers: dict[int, Callable[[], Any]] = {
+            signal.SIGTERM: lambda: stop(signal.SIGTERM),
+            signal.SIGINT: lambda: stop(signal.SIGINT),
+        }
+        if hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = self._reload
+        loop = asyncio.get_running_loop()
+        try:
+            for number, handler in handlers.items():
+                loop.add_signal_handler(number, handler)
+        except NotImplementedError:  # Windows has none of a loop's own
+            with super().capture_signals():
+                yield
+            return
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+
+def serve(file: str | os.PathLike[str], settings: Settings, *, as_json: bool = False) -> bool:
+    """Serve the file until a signal says to stop. Returns whether that was Ctrl-C.
+
+    Raises `ArgumentError` for a port or host that cannot be listened on, and what `load_model` raises.
+    """
+    if not is_local(settings.host) and settings.token is None:
+        settings = replace(settings, token=secrets.token_urlsafe(24))
+    listener = listen(settings.host, settings.port)
+    try:
+        metrics = Metrics()
+        service = Service(file, settings.limits, metrics)
+        _say(service, settings, listener, as_json)
+        return asyncio.run(_serve(service, metrics, settings, listener))
+    finally:
+        listener.close()
+
+
+async def _serve(service: Service, metrics: Metrics, settings: Settings, listener: socket.socket) -> bool:
+    limits = settings.limits
+    config = uvicorn.Config(
+        guarded(service, metrics, settings), http=protocol_with(limits), ws="none", lifespan="off", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=int(limits.idle_seconds),
+        timeout_graceful_shutdown=int(limits.stop_seconds),
+    )  # fmt: skip
+    reloading: set[asyncio.Task[Any]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(service.reload())
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    server = _Server(config, reload)
+    watching = asyncio.create_task(service.watch(settings.watch_seconds))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watching.cancel()
+        await service.close()
+    return server.interrupted
+
+
+def _say(service: Service, settings: Settings, listener: socket.socket, as_json: bool) -> None:
+    """Where it is, what it serves, and how to call it."""
+    port = listener.getsockname()[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    address = f"http://{f'[{host}]' if ':' in host and host[0] != '[' else host}:{port}"
+    model = service.model
+    if as_json:
+        said = {
+            "address": address,
+            "port": port,
+            "name": model.name,
+            "model": model.digest,
+            "token": settings.token,
+        }
+        print(json.dumps(said), flush=True)
+        return
+    labels = model.facts["labels"]
+    bearer = "" if settings.token is None else f" -H 'Authorization: Bearer {settings.token}'"
+    lines = [
+        f"{model.name} ({model.facts.get('model')}, {len(labels)} labels) is served at {address}",
+        f"  a page to drop an image on   {address}/",
+        f"  from a shell                 curl{bearer} -F file=@cat.jpg {address}/predict",
+        f"  another model, any time      replace {service.file}; nothing is dropped",
+        "  to stop                      Ctrl-C",
+    ]
+    if settings.token is not None:
+        lines.insert(1, f"  the token, which it asks for {settings.token}")
+    print("\n".join(lines), flush=True)
