@@ -18,6 +18,20 @@ _WORDS: Final = {"error": ("error", "errors"), "warning": ("warning", "warnings"
 
 def page(report: Audit) -> str:
     """The whole page. Names of files and classes are escaped: they may hold anything."""
+    nothing = "<p>Nothing was found that speaks against training.</p>"
+    return document(
+        f"Audit: {report.headline}",
+        f"""<h1>What a model would learn from</h1>
+<p>{escape(report.headline)}</p>
+<p class="soft">{text(report.root)}</p>
+<div class="chips">{_chips(report)}</div>
+{findings(report) or nothing}
+{_classes(report)}""",
+    )
+
+
+def findings(report: Audit) -> str:
+    """What was found, as sections of a page with the pictures in them."""
     paths = {
         path: None
         for found in report.findings
@@ -26,17 +40,7 @@ def page(report: Audit) -> str:
     }
     with ThreadPoolExecutor() as pool:
         pictures = dict(zip(paths, pool.map(picture, paths), strict=True))
-    body = "\n".join(_finding(found, pictures) for found in report.findings)
-    nothing = "<p>Nothing was found that speaks against training.</p>"
-    return document(
-        f"Audit: {report.headline}",
-        f"""<h1>What a model would learn from</h1>
-<p>{escape(report.headline)}</p>
-<p class="soft">{text(report.root)}</p>
-<div class="chips">{_chips(report)}</div>
-{body or nothing}
-{_classes(report)}""",
-    )
+    return "\n".join(_finding(found, pictures) for found in report.findings)
 
 
 def _chips(report: Audit) -> str:

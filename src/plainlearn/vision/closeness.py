@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from plainlearn.data.transform import Transform
-from plainlearn.vision.placed import Size
+from plainlearn.vision.geometry import Size
 from plainlearn.vision.transforms import (
     CropPad,
     Dihedral,

@@ -13,16 +13,18 @@ Nothing here knows of pixels' values; `sampling.py` reads those.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError, ShapeError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Maps = npt.NDArray[np.float64]
+Size = tuple[int, int]  # height, width
 FitMethod = Literal["crop", "pad", "squish"]
 
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # clockwise from the top left
@@ -129,43 +131,16 @@ def warp(horizontal: npt.ArrayLike = 0.0, vertical: npt.ArrayLike = 0.0) -> Maps
     same for top and bottom. Raises `ArgumentError` when the sum reaches 1, which folds the picture; well
     before that ask `crosses_horizon`.
     """
-    h, v = np.broadcast_arrays(np.asarray(horizontal, np.float64), np.asarray(vertical, np.float64))
-    outward = np.array([[1.0], [1.0], [-1.0], [-1.0]]), np.array([[1.0], [-1.0], [-1.0], [1.0]])
-    along = np.stack([v[..., None], h[..., None]], -1)  # x moves with the vertical tilt, y with the other
-    moved = _CORNERS * (1 + along * np.concatenate(outward, -1))
-    return inverse(quad(moved))
-
-
-def quad(corners: npt.ArrayLike) -> Maps:
-    """The map that spreads the output over four points of the input, given clockwise from the top left.
-
-    `corners` is (4, 2) or (N, 4, 2). Raises `ArgumentError` where they do not form a convex quadrilateral,
-    since then the horizon or a fold would be in view.
-
-    Source: Heckbert 1989, Fundamentals of Texture Mapping and Image Warping, section 2.2.3.
-    """
-    points = np.asarray(corners, dtype=np.float64)
-    if points.shape[-2:] != (4, 2) or points.ndim not in (2, 3):
-        raise ShapeError(f"corners have shape {points.shape}; expected (4, 2) or (N, 4, 2)")
-    points = points.reshape(-1, 4, 2)
-    edges = np.roll(points, -1, axis=1) - points
-    turns = _cross(edges, np.roll(edges, -1, axis=1))
-    convex = (turns > _FAR).all(axis=1) | (turns < -_FAR).all(axis=1)
-    if not convex.all():
-        first = int(np.flatnonzero(~convex)[0])
+    h, v = np.asarray(horizontal, np.float64), np.asarray(vertical, np.float64)
+    if not (np.abs(h) + np.abs(v) < 1).all():
         raise ArgumentError(
-            f"corners {points[first].tolist()} of map {first} do not form a convex quadrilateral",
-            try_="smaller moves of the corners",
+            f"the tilts are {horizontal} and {vertical}; from a sum of 1 on they fold the picture",
+            try_="smaller ones, such as warp(0.2, 0.2)",
         )
-    p0, p1, p2, p3 = (points[:, i] for i in range(4))
-    # With both output coordinates s, t in 0..1: x = (a s + b t + c)/(g s + h t + 1).
-    d1, d2, d3 = p1 - p2, p3 - p2, p0 - p1 + p2 - p3
-    det = _cross(d1, d2)
-    g, h = _cross(d3, d2) / det, _cross(d1, d3) / det
-    a, b = p1 - p0 + g[:, None] * p1, p3 - p0 + h[:, None] * p3
-    square = _build([[a[:, 0], b[:, 0], p0[:, 0]], [a[:, 1], b[:, 1], p0[:, 1]], [g, h, 1]])
-    halves = np.array([[0.5, 0, 0.5], [0, 0.5, 0.5], [0, 0, 1]])  # −1..1 to 0..1
-    return square @ halves
+    # That the corners (±1, ±1) come to lie at (±(1 ∓ v), ±(1 ∓ h)) leaves one map, which is this one's inverse.
+    s = 1 - h * h - v * v
+    mixed, across, down = 2 * h * v / s, h * (1 + v * v - h * h) / s, v * (1 + h * h - v * v) / s
+    return _build([[1, mixed, -across], [mixed, 1, -down], [-across, -down, 1]])
 
 
 def compose(first: Maps, *others: Maps) -> Maps:
@@ -219,9 +194,12 @@ def map_points(maps: Maps, points: Tensor) -> Tensor:
 
     Points that are out of view come back outside −1..1. Keeps the dtype and the device, without a sync.
 
+    >>> import torch
     >>> map_points(flip(), torch.tensor([[[-0.5, 0.25]]])).tolist()
     [[[0.5, 0.25]]]
     """
+    import torch
+
     if points.ndim != 3 or points.shape[-1] != 2 or not points.is_floating_point():
         raise ShapeError(
             f"points are {points.dtype} of shape {tuple(points.shape)}; expected floats (N, K, 2)"
@@ -237,6 +215,8 @@ def map_boxes(maps: Maps, boxes: Tensor) -> tuple[Tensor, Tensor]:
     that is less than the box around its corners, and of one that passes the view by it is nothing. Returns the
     boxes and which of them are seen at all, (N, K) of bool; the others, and those without an area (padding), are zeros.
     """
+    import torch
+
     if boxes.ndim != 3 or boxes.shape[-1] != 4 or not boxes.is_floating_point():
         raise ShapeError(f"boxes are {boxes.dtype} of shape {tuple(boxes.shape)}; expected floats (N, K, 4)")
     if not boxes.shape[1]:
@@ -299,6 +279,8 @@ def check_maps(maps: Maps) -> None:
 
 def _project(maps: Maps, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Numerators and weight of (N, K, 2) points under the inverse; elementwise, out of autocast's reach."""
+    import torch
+
     back = inverse(maps)
     if len(back) not in (1, len(points)):
         raise ShapeError(
@@ -328,10 +310,6 @@ def _build(rows: list[list[npt.ArrayLike]]) -> Maps:
     for place, entry in enumerate(entries):
         maps[:, place] = entry
     return maps.reshape(-1, 3, 3)
-
-
-def _cross(a: Maps, b: Maps) -> Maps:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def _positive(name: str, value: npt.ArrayLike) -> Maps:

@@ -59,8 +59,6 @@ class _Lighting(Transform):
 
     def _lit(self, field: PlacedImage | Tensor, rng: Rng) -> PlacedImage | Tensor:
         drawn = rng.random(len(field)) < self.p
-        if not drawn.any():
-            return field
         levels = field.levels() if isinstance(field, PlacedImage) else finished(field).flatten(2)
         changed = self.change(levels.clamp(_EDGE, 1 - _EDGE).logit(), drawn, rng).sigmoid()
         lit = torch.where(torch.from_numpy(drawn).to(levels.device)[:, None, None], changed, levels)

@@ -50,6 +50,9 @@ figcaption { font-size: .78rem; line-height: 1.35; color: var(--soft); overflow-
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 td { padding: .1rem .5rem .1rem 0; } td.count { text-align: right; font-variant-numeric: tabular-nums; width: 4rem; }
 td.class { max-width: 20rem; overflow-wrap: anywhere; } td.bar { width: 55%; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; background: var(--back); border-radius: 6px;
+  padding: .6rem .8rem; margin: .4rem 0; }
+code { font-size: .9em; overflow-wrap: anywhere; }
 .bar i { display: block; height: .7rem; border-radius: 3px; background: var(--bar); min-width: 2px; }
 """
 

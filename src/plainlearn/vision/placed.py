@@ -18,11 +18,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from plainlearn.core.errors import ShapeError
 from plainlearn.vision import geometry
-from plainlearn.vision.geometry import Maps
+from plainlearn.vision.geometry import Maps, Size
 from plainlearn.vision.sampling import Layout, level_curves, sample_images, sample_labels
 from plainlearn.vision.sampling_kernel import Mode, PadMode
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +137,7 @@ class PlacedImage(Placed):
         """Values (N, C, h, w), float32, 0..1 unless the curves say otherwise. The one interpolation."""
         size = self.output_size()
         if self.curves is None and self._untouched(size):
-            return self._stacked().to(torch.float32).div_(255)  # nothing to interpolate
+            return self._stacked().to(torch.float32).mul_(1 / 255)  # to the bit what reading would give
         return sample_images(
             self.things, self.maps, size,
             mode=self.mode, pad_mode=self.pad_mode or "reflection", curves=self.curves, layout=self.layout,

@@ -11,18 +11,20 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.data.blocks import Block
 from plainlearn.data.transform import Transform
 from plainlearn.vision import geometry
-from plainlearn.vision.geometry import FitMethod, Maps
-from plainlearn.vision.placed import Placed, Size, frame_of
+from plainlearn.vision.geometry import FitMethod, Maps, Size
 from plainlearn.vision.sampling_kernel import PadMode
+
+if TYPE_CHECKING:
+    from plainlearn.data.blocks import Block
+    from plainlearn.vision.placed import Placed
 
 Rng = np.random.Generator
 Sizes = NDArray[np.int64]
@@ -76,6 +78,8 @@ class Geometric(Transform):
     def _moved(
         self, fields: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
+        from plainlearn.vision.placed import Placed, frame_of
+
         for field, block in zip(fields, blocks, strict=False):
             if block.geometry != "none" and not isinstance(field, Placed):
                 raise ArgumentError(
@@ -176,14 +180,12 @@ class RandomResizedCrop(Geometric):
         height, width = sizes[:, 0, None].astype(float), sizes[:, 1, None].astype(float)
         area = rng.uniform(self.min_scale, self.max_scale, (count, tries)) * height * width
         ratio = np.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), (count, tries)))
-        w, h = np.sqrt(area * ratio) / width, np.sqrt(area / ratio) / height
-        fits = (w <= 1) & (h <= 1)
-        first, rows = fits.argmax(axis=1), np.arange(count)
+        # The first of the tries that fits; behind them the whole picture, cut to the nearest allowed proportions.
+        whole = np.clip(width / height, *self.ratio) * height / width
+        w = np.hstack([np.sqrt(area * ratio) / width, np.minimum(whole, 1)])
+        h = np.hstack([np.sqrt(area / ratio) / height, np.minimum(1 / whole, 1)])
+        rows, first = np.arange(count), ((w <= 1) & (h <= 1)).argmax(axis=1)
         w, h = w[rows, first], h[rows, first]
-        # Where none of the tries fits, what fits is the whole picture cut to the nearest allowed proportions.
-        whole = np.clip(width[:, 0] / height[:, 0], *self.ratio) * height[:, 0] / width[:, 0]
-        none = ~fits.any(axis=1)
-        w, h = np.where(none, np.minimum(whole, 1), w), np.where(none, np.minimum(1 / whole, 1), h)
         x, y = rng.random((2, count))
         return geometry.crop(x * (1 - w), y * (1 - h), w, h), size
 

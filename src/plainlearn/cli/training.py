@@ -1,0 +1,87 @@
+"""What `plainlearn train` does with its options: the run, what is printed at its end, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json as json_format
+import shlex
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from plainlearn.runs import Asked, Outcome, train
+from plainlearn.train.ranks import launch
+
+
+def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> None:
+    """Run as `given` says, and print the outcome. Leaves with 130 when it is stopped."""
+    if given["minutes"] is None and given["epochs"] is None:
+        given["minutes"] = 10.0
+    if given["out"] is None:
+        given["out"] = _name_for(Path(given["folder"]), resume)
+    asked = Asked(**given)
+    try:
+        with redirect_stdout(sys.stderr if json else sys.stdout):
+            if asked.devices == 1:
+                outcome = train(asked, resume=resume, say=_say, began=began)
+            else:
+                launch(_one_of_several, asked.devices, asked, resume, began)
+                outcome = _kept(asked)
+    except KeyboardInterrupt:
+        if (asked.beside / "run.json").exists():
+            again = f"plainlearn train {shlex.quote(given['folder'])} --out {shlex.quote(asked.out)} --resume"
+            typer.echo(
+                f"\nStopped; what it has learned is in {asked.beside}. Go on with:\n  {again}", err=True
+            )
+        raise typer.Exit(130) from None
+    if json:
+        typer.echo(json_format.dumps(asdict(outcome), indent=2))
+    else:
+        typer.echo(_told(outcome))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _one_of_several(asked: Asked, resume: bool, began: float) -> None:
+    train(asked, resume=resume, say=_say, began=began)
+
+
+def _kept(asked: Asked) -> Outcome:
+    from plainlearn.runs.record import read_record
+
+    return Outcome(**read_record(asked.beside).outcome)
+
+
+def _name_for(folder: Path, resume: bool) -> str:
+    """FOLDER.plain here; the next free FOLDER-2.plain, …; to resume, the latest one whose run has not ended."""
+    stem = (folder.resolve().stem if folder.is_file() else folder.resolve().name) or "model"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    free = next(
+        name
+        for name in names
+        if not Path(f"{name}.plain").exists() and not Path(f"{name}.run/run.json").exists()
+    )
+    if not resume:
+        return f"{free}.plain"
+    begun = [name for name in names[: names.index(free)] if not Path(f"{name}.plain").exists()]
+    return f"{(begun or [free])[-1]}.plain"
+
+
+def _told(outcome: Outcome) -> str:
+    file = shlex.quote(outcome.model)
+    return "\n".join([
+        "",
+        f"accuracy  {outcome.accuracy:.3f} on {outcome.validated_on} images (95% between {outcome.low:.3f} and {outcome.high:.3f})",
+        *(f"          {value:.3f}  {name}" for name, value in sorted(outcome.baselines.items(), key=lambda pair: -pair[1])),
+        f"model     {outcome.model}",
+        f"report    {Path(outcome.report).absolute().as_uri()}",
+        f"time      {outcome.seconds:.0f} s",
+        "",
+        f"Next:     plainlearn predict {file} IMAGE",
+        f"          plainlearn serve {file}",
+    ])  # fmt: skip

@@ -1,0 +1,197 @@
+"""The plan of a run: network, size, batch and length, from the pictures, the time, and what a short trial on this machine takes."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from plainlearn.core.errors import DataError, DownloadError
+from plainlearn.core.seed import preserve_random_state
+from plainlearn.core.tensors import to_device
+from plainlearn.runs.asked import Asked
+from plainlearn.runs.pictures import Pictures
+from plainlearn.train.ranks import Ranks
+from plainlearn.vision.archs import build
+from plainlearn.vision.learner import vision_learner
+
+__all__ = ["Pace", "Plan", "fixed_plan", "pace_of", "plan_at", "timed_plan"]
+
+#: A small network that knows photos, and which `plainlearn[offline]` brings; a larger one, for a GPU and enough time.
+SMALL: Final = "tf_efficientnet_lite0"
+LARGE: Final = "convnext_tiny.in12k_ft_in1k"
+_MANY_EPOCHS: Final = 12  # for the larger network
+_FEWEST_STEPS: Final = 8
+_STEPS_TO_SETTLE: Final = 100
+_BASE_LR: Final = 2e-3
+_SIZES: Final = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
+_TRIAL: Final = 40  # images
+_TRIAL_BS: Final = 8
+_TAIL: Final = 5.0  # seconds: the file and the report, beside three looks at the validation pictures
+_SETTLED: Final = 2  # batches before the clock counts: kernels are compiled and chosen in them
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What this machine takes for one picture, in seconds: to learn from it, and only to look at it."""
+
+    learning: float
+    looking: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does. `epochs` of training after the head is fitted, 0 for the head alone; of `seconds`, if the clock ends it.
+
+    `lr` is for `fine_tune`. `features` says whether the head is first fitted to features computed once.
+    """
+
+    arch: str
+    size: int
+    bs: int
+    epochs: int
+    lr: float
+    seconds: float | None = None
+    features: bool = True
+
+
+def usual_size(pictures: Pictures, native: int) -> int:
+    """The size that a network's weights were made for, or less where the pictures have no more to show."""
+    enough = next((size for size in _SIZES if size >= pictures.side), _SIZES[-1])
+    return min(native, enough)
+
+
+def batch_size(items: int) -> int:
+    """64, or fewer where that would make few steps of an epoch."""
+    return 64 if items >= 256 else 32 if items >= 96 else 8
+
+
+def native_size(arch: str) -> int:
+    """Pixels a side of the pictures that the network's weights were made for. Raises `DownloadError` without weights."""
+    _, expects = build(arch, pretrained=True)
+    return 224 if expects is None else max(expects.size)
+
+
+def fixed_plan(pictures: Pictures, items: int, epochs: int) -> Plan:
+    """The plan for so many epochs: the same on every machine."""
+    arch, bs = pictures.asked.arch or SMALL, batch_size(items)
+    size = pictures.asked.size or usual_size(pictures, native_size(arch))
+    return Plan(arch, size, bs, epochs, rate_for(epochs * max(1, items // bs)))
+
+
+def rate_for(steps: int) -> float:
+    """From a head that is as good as it can be, few steps may not go far: see `fine_tune`."""
+    return _BASE_LR * min(1.0, steps / _STEPS_TO_SETTLE)
+
+
+def timed_plan(pictures: Pictures, items: tuple[int, int], left: Callable[[], float], ranks: Ranks) -> Plan:
+    """The plan for the seconds that are `left()`, after a short trial. `items` are those of both sides.
+
+    Raises `DataError` when that is too short even for the head alone.
+    """
+    asked = pictures.asked
+    if asked.arch is None and torch.cuda.is_available():
+        try:
+            size = asked.size or usual_size(pictures, native_size(LARGE))
+            plan = plan_at(pictures, LARGE, size, pace_of(pictures, LARGE, size, ranks), items, left())
+            if plan.epochs >= _MANY_EPOCHS:
+                return plan
+        except (DownloadError, DataError):  # not to be had, or too slow: the small one then
+            pass
+    arch = asked.arch or SMALL
+    size = asked.size or usual_size(pictures, native_size(arch))
+    return plan_at(pictures, arch, size, pace_of(pictures, arch, size, ranks), items, left())
+
+
+def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int, int], left: float) -> Plan:
+    """The plan for `left` seconds, when the pace at size `at` is this."""
+    train, valid = items
+    bs = batch_size(train)
+
+    def tail(looking: float) -> float:
+        return _TAIL + 3 * valid * looking
+
+    def after_head(size: int) -> tuple[float, float, float]:
+        """Seconds that are left for training, those of an epoch, and those of one look at all."""
+        larger = (size / at) ** 2
+        looking = pace.looking * larger
+        once = looking * (train + valid)
+        return left - once - tail(looking), pace.learning * larger * train + looking * valid, once
+
+    asked = pictures.asked
+    sizes = [asked.size] if asked.size else [*(size for size in _SIZES if size < at), at]
+    size = sizes[0]
+    for larger in sizes:  # details that can be seen are worth more than epochs
+        rest, epoch, _ = after_head(larger)
+        if rest >= 0:
+            size = larger
+    rest, epoch, once = after_head(size)
+    a_step = pace.learning * (size / at) ** 2 * bs
+    if rest < 0 and once < 0.35 * left:
+        raise _too_short(asked, left - rest)
+    if rest < 0:  # so many pictures that one look at all is too long: learn from as many as there is time for
+        rest += once
+        if rest < _FEWEST_STEPS * a_step:
+            raise _too_short(asked, left - rest + _FEWEST_STEPS * a_step)
+        steps = int(rest / a_step)
+        return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest, features=False)
+    if rest < _FEWEST_STEPS * a_step:
+        return Plan(arch, size, bs, 0, 0.0)
+    steps = int(rest / a_step)
+    return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest)
+
+
+def _too_short(asked: Asked, needed: float) -> DataError:
+    assert asked.minutes is not None
+    least = asked.minutes + max(needed, 6.0) / 60
+    return DataError(
+        f"--minutes is {asked.minutes:g}, which is over before anything is learned: to read, look at and judge these images "
+        f"alone takes longer on this machine",
+        try_=f"--minutes {least:.1f} or more",
+    )
+
+
+def pace_of(pictures: Pictures, arch: str, size: int, ranks: Ranks) -> Pace:
+    """The pace of the whole way of some pictures: reading, both directions through the network, the same on all processes."""
+    with preserve_random_state():
+        dls = pictures.loaders(size, _TRIAL_BS, only=_TRIAL)
+        learn = vision_learner(dls, arch)
+        model = copy.deepcopy(learn.model).to(learn.device).requires_grad_(True)
+        learning = _median_seconds(dls.train, learn.device, lambda x: _learn(model.train(), x))
+        looking = _median_seconds(
+            dls.unaugmented(), learn.device, lambda x: _look(model.eval(), x), settled=1
+        )
+    return Pace(*(ranks.agree(round(seconds * 1e6)) / 1e6 for seconds in (learning, looking)))
+
+
+def _median_seconds(
+    batches: Any, device: torch.device, act: Callable[[Any], None], settled: int = _SETTLED
+) -> float:
+    """Seconds an image, reading included, over the batches after the first `settled`."""
+    took: list[float] = []
+    count, began = 0, time.perf_counter()
+    for count, batch in enumerate(batches, 1):
+        x = to_device(batch[0], device)
+        act(x)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        ended = time.perf_counter()
+        if count > settled:
+            took.append((ended - began) / len(x))
+        began = ended
+    return sorted(took)[len(took) // 2] if took else (time.perf_counter() - began) / max(count, 1) / _TRIAL_BS
+
+
+def _learn(model: nn.Module, x: Any) -> None:
+    model(x).float().logsumexp(dim=1).sum().backward()
+    model.zero_grad()
+
+
+def _look(model: nn.Module, x: Any) -> None:
+    with torch.no_grad():
+        model(x)

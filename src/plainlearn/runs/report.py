@@ -1,0 +1,270 @@
+"""The report of a run: one page that a person can open anywhere, with what is good, what is bad, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from plainlearn._version import __version__
+from plainlearn.core.wholefile import whole_file
+from plainlearn.inference.evaluation import SURE, Evaluation
+from plainlearn.metrics.intervals import wilson
+from plainlearn.runs import charts
+from plainlearn.vision.audit_page import findings
+from plainlearn.vision.page import document, picture, text
+
+__all__ = ["Told", "write_report"]
+
+#: What was kept, where tuning all depths had not made it better.
+HEAD_ALONE: Final = "head alone"
+
+_ERRORS: Final = 24
+_MOST_CLASSES: Final = 60  # in a confusion table that can still be read
+_ROWS: Final = 200
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that a report tells. `probabilities` (N, K), `targets` (N,) and `files` are of the validation images."""
+
+    name: str
+    model: str
+    evaluation: Evaluation
+    baselines: dict[str, float]
+    own: str
+    probabilities: Tensor
+    targets: Tensor
+    files: Sequence[str]
+    vocab: Sequence[Any]
+    counts: dict[str, dict[Any, int]]
+    left_out: Sequence[tuple[Any, str]]
+    audit: Any
+    curves: tuple[Sequence[float], Sequence[float]]
+    calibration: dict[str, float]
+    facts: dict[str, str] = field(default_factory=dict[str, str])
+    command: str = ""
+    unlike: bool = False
+
+
+def write_report(file: str | os.PathLike[str], told: Told) -> None:
+    """Write the page, whole or not at all."""
+    page = document(f"{told.name}: what came of it", _body(told), charts.style).encode()
+    with whole_file(file, len(page)) as out:
+        out.write(page)
+
+
+def _body(told: Told) -> str:
+    several = told.probabilities.shape != (len(told.targets), len(told.vocab)) or told.targets.ndim > 1
+    parts = [_head(told), _baselines(told)]
+    parts += [_curves(told)] if told.curves[0] else []
+    if not several:
+        parts += [_sureness(told), _worst(told), _confusion(told)]
+    parts += [_by_label(told), _data(told), _made(told), _next(told)]
+    return "\n".join(part for part in parts if part)
+
+
+def _section(title: str, inner: str, kind: str = "note") -> str:
+    return f'<section class="{kind}"><h2>{title}</h2>{inner}</section>'
+
+
+def _head(told: Told) -> str:
+    first = told.evaluation.metrics[0]
+    between = "" if first.low is None else f" (95% between {first.low:.3f} and {first.high:.3f})"
+    best = max(told.baselines.items(), key=lambda pair: pair[1], default=("nothing", 0.0))
+    verdict = (
+        f"The best of the simpler answers, {text(best[0])}, reaches {best[1]:.3f}." if told.baselines else ""
+    )
+    few = (
+        f"<p>{len(told.targets)} images are few: the true figure may be anywhere between these two.</p>"
+        if len(told.targets) < 200
+        else ""
+    )
+    return (
+        f"<h1>{text(told.name)}</h1><p>On {len(told.targets)} images that it has not learned from: "
+        f"<strong>{text(first.name)} {first.value:.3f}</strong>{between}. {verdict}</p>{few}"
+        f'<p class="soft">{text(told.model)}</p>'
+    )
+
+
+def _baselines(told: Told) -> str:
+    first = told.evaluation.metrics[0]
+    rows = [
+        (text(name), value, "") for name, value in sorted(told.baselines.items(), key=lambda pair: pair[1])
+    ]
+    own = f"this model ({text(told.own)})"
+    rows.append((own, first.value, "" if first.low is None else f"{first.low:.3f} – {first.high:.3f}"))
+    ahead = first.value - max(told.baselines.values(), default=0.0)
+    kind = "note" if ahead >= 0 else "warning"
+    return _section("Is it better than something simpler?", charts.bars(rows, own), kind)
+
+
+def _curves(told: Told) -> str:
+    drawn = charts.curves(*told.curves, "loss")
+    train, valid = told.curves
+    advice = "Both fall together: nothing speaks of learning by heart."
+    if len(valid) > 1 and valid[-1] > min(valid) * 1.05:
+        advice = (
+            "The validation loss has risen again at the end: it has begun to learn by heart. "
+            "More images help most; fewer epochs help too."
+        )
+    elif train[-1] < valid[-1] / 2:
+        advice = (
+            "It fits the images that it learns from much better than the others. That is usual where they are few; "
+            "more of them, and more varied ones, help most."
+        )
+    elif len(valid) > 1 and valid[-1] < valid[-2] * 0.97:
+        advice = "The validation loss was still falling at the end: more time would help."
+    if told.own == HEAD_ALONE:
+        advice += (
+            " None of this is in the model file: the head alone, as it was before, did as well or better."
+        )
+    return _section("How it learned", f'<p class="soft">{advice}</p>{drawn}')
+
+
+def _sureness(told: Told) -> str:
+    confidence, said = told.probabilities.max(dim=1)
+    right = said == told.targets
+    of = told.evaluation
+    sure = "No answer is that sure."
+    if of.sure:
+        low, high = wilson(of.sure_right / of.sure, of.sure)
+        sure = (
+            f"{of.sure} answers are more than {SURE:.0%} sure, and {of.sure_right} of these are right "
+            f"({of.sure_right / of.sure:.1%}; 95% between {low:.1%} and {high:.1%})."
+        )
+    before, after = told.calibration.get("before"), told.calibration.get("after")
+    scaled = (
+        f"By a temperature of {told.calibration['temperature']:.2f} the expected calibration error went from "
+        f"{before:.3f} to {after:.3f}."
+        if before is not None and after is not None
+        else ""
+    )
+    return _section(
+        "Can its confidence be trusted?",
+        f'<p class="soft">{sure} {scaled}</p>{charts.reliability(confidence, right)}',
+    )
+
+
+def _worst(told: Told) -> str:
+    confidence, said = told.probabilities.max(dim=1)
+    of_truth = told.probabilities.gather(1, told.targets[:, None]).squeeze(1)
+    order = map(int, of_truth.argsort())
+    wrong = [place for place in order if int(said[place]) != int(told.targets[place])]
+    if not wrong:
+        return _section("Its worst errors", '<p class="soft">It made none on the validation images.</p>')
+    shown = wrong[:_ERRORS]
+    with ThreadPoolExecutor() as pool:
+        pictures = list(pool.map(picture, [told.files[place] for place in shown]))
+    figures = "".join(
+        f'<figure><div class="frame">{small}</div><figcaption>says <b>{text(str(told.vocab[int(said[place])]))}</b> '
+        f"({confidence[place]:.0%})<br>is <b>{text(str(told.vocab[int(told.targets[place])]))}</b> "
+        f"({of_truth[place]:.0%})<br>{text(os.path.basename(told.files[place]))}</figcaption></figure>"  # noqa: PTH119
+        for place, small in zip(shown, pictures, strict=True)
+    )
+    about = (
+        f"{len(wrong)} of {len(told.targets)} are wrong; the {len(shown)} farthest from the truth are here. Look at them: "
+        "a wrong label in the data is the commonest cause, and the cheapest to mend."
+    )
+    return _section(
+        "Its worst errors", f'<p class="soft">{about}</p><div class="groups">{figures}</div>', "error"
+    )
+
+
+def _confusion(told: Told) -> str:
+    names = [text(str(label)) for label in told.vocab]
+    count = len(names)
+    said = told.probabilities.argmax(dim=1)
+    table = torch.zeros(count, count, dtype=torch.long)
+    table.index_put_((told.targets, said), torch.ones(len(said), dtype=torch.long), accumulate=True)
+    pairs = "".join(
+        f"<li>{each.items} × {text(each.true)} taken for {text(each.said)}</li>"
+        for each in told.evaluation.confused
+    )
+    drawn = (
+        charts.confusion(names, table)
+        if count <= _MOST_CLASSES
+        else f'<p class="soft">{count} classes are too many for a table that can be read.</p>'
+    )
+    listed = f"<ul>{pairs}</ul>" if pairs else '<p class="soft">Nothing was confused.</p>'
+    return _section(
+        "What it confuses", f'<p class="soft">Rows are true, columns are what it says.</p>{listed}{drawn}'
+    )
+
+
+def _by_label(told: Told) -> str:
+    rows = "".join(
+        f'<tr><td class="class">{text(row.label)}</td><td class="number">{row.right} of {row.items}</td>'
+        f'<td class="bar"><i style="width:{100 * row.right / max(row.items, 1):.1f}%"></i></td>'
+        f'<td class="number soft">{f"{row.right} of {row.said} right when said" if row.said else "never said"}</td></tr>'
+        for row in told.evaluation.rows[:_ROWS]
+    )
+    return _section("By label, the worst first", f'<table class="scores">{rows}</table>')
+
+
+def _data(told: Told) -> str:
+    train, valid = told.counts["train"], told.counts["valid"]
+    most = max(train.values(), default=1)
+    rows = "".join(
+        f'<tr><td class="class">{text(str(label))}</td><td class="count">{count}</td>'
+        f'<td class="count soft">+ {valid.get(label, 0)}</td>'
+        f'<td class="bar"><i style="width:{100 * count / most:.1f}%"></i></td></tr>'
+        for label, count in sorted(train.items(), key=lambda pair: -pair[1])[:_ROWS]
+    )
+    out = ""
+    if told.left_out:
+        listed = "".join(f"<li>{text(str(item))}: {text(reason)}</li>" for item, reason in told.left_out[:50])
+        more = len(told.left_out) - 50
+        out = (
+            f"<p>{len(told.left_out)} files could not be used and were left out; nothing was deleted.</p><ul>{listed}"
+            f"{f'<li>… and {more} more</li>' if more > 0 else ''}</ul>"
+        )
+    told_findings = findings(told.audit) if told.audit is not None else ""
+    return (
+        _section(
+            "What it learned from",
+            f'<p class="soft">Images to learn from + to validate on.</p>{out}<table>{rows}</table>',
+        )
+        + told_findings
+    )
+
+
+def _made(told: Told) -> str:
+    rows = "".join(
+        f"<tr><td>{text(name)}</td><td>{text(value)}</td></tr>" for name, value in told.facts.items()
+    )
+    cite = (
+        f"@misc{{{''.join(c for c in told.name if c.isalnum()) or 'model'}, title = {{{told.name}}}, "
+        f"note = {{Trained with plainlearn {__version__}; {told.facts.get('weights', 'no pretrained weights')}}}}}"
+    )
+    return _section(
+        "How it was made, and how to cite it",
+        f'<table class="scores">{rows}</table><p class="soft">Again, with the same settings:</p><pre>{text(told.command)}</pre>'
+        f'<p class="soft">To cite:</p><pre>{text(cite)}</pre>',
+    )
+
+
+def _next(told: Told) -> str:
+    file = shlex.quote(told.model)
+    stem = shlex.quote(os.path.splitext(told.model)[0])  # noqa: PTH122
+    lines = [
+        ("Name images", f"plainlearn predict {file} IMAGE"),
+        ("Serve it over HTTP, with a page to try it on", f"plainlearn serve {file}"),
+        ("Judge it on other images", f"plainlearn evaluate {file} FOLDER"),
+        ("For machines without PyTorch", f"plainlearn export {file} --onnx {stem}.onnx --check IMAGE"),
+        ("The card, to publish with it", f"plainlearn card {file}"),
+        ("The plain PyTorch script of this run", f"plainlearn eject {stem}.run"),
+    ]
+    unlike = (
+        "<p>It can say <code>unknown</code> of images unlike its own: <code>plainlearn predict --unknown</code>.</p>"
+        if told.unlike
+        else ""
+    )
+    rows = "".join(f"<tr><td>{says}</td><td><code>{text(line)}</code></td></tr>" for says, line in lines)
+    return _section("What to do with it", f'<table class="scores">{rows}</table>{unlike}')
