@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from plainlearn.core.errors import DataError
-from plainlearn.data.collate import collate
+from plainlearn.data.collating import collate
 from plainlearn.data.loader import DataLoader
 
 MISSING, CLUMSY, DEADLY, NONE, SLOW, TORN, ORPHANED = range(100, 107)

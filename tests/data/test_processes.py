@@ -16,7 +16,7 @@ from typing import IO, Any
 import pytest
 import torch
 
-from plainlearn.data.collate import collate
+from plainlearn.data.collating import collate
 from plainlearn.data.processes import WorkerProcesses, _packed, _unpacked
 from plainlearn.data.reading import Reader
 

@@ -31,6 +31,7 @@ def flatten(tree: Any) -> tuple[dict[str, Tensor], Any]:
     whole, tuples as tuples, nan and infinity too. (Of a named tuple or other subclass the plain kind comes back.)
     Raises `ArgumentTypeError` naming the place of anything else.
 
+    >>> import math, torch
     >>> tensors, plain = flatten({"rate": math.inf, "sizes": (1, 2), "weight": torch.ones(2)})
     >>> plain
     {'rate': {'$float': 'inf'}, 'sizes': {'$tuple': [1, 2]}, 'weight': {'$tensor': 'weight'}}

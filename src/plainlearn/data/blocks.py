@@ -14,7 +14,7 @@ from torch import Tensor
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
 from plainlearn.core.lists import L
-from plainlearn.data.collate import collate
+from plainlearn.data.collating import collate
 from plainlearn.data.label import is_missing
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from plainlearn.metrics.functions import accuracy, accuracy_multi

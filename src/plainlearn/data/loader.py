@@ -26,7 +26,7 @@ from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.seed import preserve_random_state, set_seed
 from plainlearn.core.tensors import to_device
 from plainlearn.data import loader_input as check
-from plainlearn.data.collate import collate
+from plainlearn.data.collating import collate
 from plainlearn.data.columns import ColumnFinder, Columns, cut
 from plainlearn.data.place import ALL, Position, Share
 from plainlearn.data.processes import WorkerProcesses

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plainlearn.data.collate import collate
+from plainlearn.data.collating import collate
 
 Collate = Callable[[Sequence[Any]], Any]
 

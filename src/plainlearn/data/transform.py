@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError
-from plainlearn.data.blocks import Block
+
+if TYPE_CHECKING:
+    from plainlearn.data.blocks import Block
 
 
 class Transform:

@@ -6,7 +6,7 @@ from typing import Any
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.block_loaders import BlockLoaders, Gather, ToModel
-from plainlearn.data.collate import collate
+from plainlearn.data.collating import collate
 from plainlearn.data.columns import columns_of
 from plainlearn.data.loader import DataLoader
 from plainlearn.eject.code import DataCode, as_array, function, seed_lines

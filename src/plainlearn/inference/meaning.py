@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.losses.meaning import activation_of, decoding_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Meaning", "decoded", "meaning_of", "probabilities"]
 
@@ -64,6 +63,10 @@ def meaning_of(loss_func: Any, *, unlike_above: float | None = None) -> Meaning:
 
     Raises `ArgumentError` for a loss whose activation or decoding is a function of the user's own: that is code.
     """
+    import torch
+
+    from plainlearn.losses.meaning import activation_of, decoding_of
+
     outputs = torch.linspace(-2, 2, 24).view(2, 3, 4).sin()
     found, asked = activation_of(loss_func)(outputs), decoding_of(loss_func)
     temperature, threshold = getattr(loss_func, "temperature", 1.0), getattr(loss_func, "thresh", 0.5)

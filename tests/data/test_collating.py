@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
 from plainlearn.core.lists import L
-from plainlearn.data.collate import collate
+from plainlearn.data.collating import collate
 
 Point = namedtuple("Point", "x y")
 Colour = enum.IntEnum("Colour", "RED GREEN")
