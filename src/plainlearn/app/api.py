@@ -18,7 +18,7 @@ from plainlearn.app.limits import Limits
 from plainlearn.app.metrics import PLAIN_TEXT, Metrics
 from plainlearn.app.model import Judged, Model
 from plainlearn.app.page import Page
-from plainlearn.app.refusals import Refusal, as_json
+from plainlearn.app.refusals import FAILED, Refusal, as_json
 from plainlearn.app.service import Service
 from plainlearn.app.uploads import FIELD, Held, Upload, check_length, read_uploads
 from plainlearn.core.errors import DataError
@@ -361,6 +361,10 @@ def _handle_errors(app: FastAPI) -> None:
                 405: "This cannot be done here; the header Allow says what can."}  # fmt: skip
         return _json({"error": what.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
+    async def failed(_: Request, error: Exception) -> Response:  # which goes on to the door, and into the log
+        return _json({"error": FAILED}, 500)
+
     app.add_exception_handler(Refusal, refused)
+    app.add_exception_handler(Exception, failed)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, other)

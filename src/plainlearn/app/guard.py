@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from plainlearn.app.limits import Limits
 from plainlearn.app.metrics import Metrics
-from plainlearn.app.refusals import Refusal, as_json
+from plainlearn.app.refusals import FAILED, Refusal, as_json
 
 __all__ = ["KNOWN", "OPEN_PATHS", "Guard", "hosts_of"]
 
@@ -74,7 +74,7 @@ class Guard:
             await exchange.refuse(refusal)
         except Exception:  # noqa: BLE001 - it is logged, and who asked is told
             _log.exception("%s %s failed", scope["method"], scope["path"])
-            await exchange.refuse(Refusal(500, "The server failed to answer; its log says why."))
+            await exchange.refuse(Refusal(500, FAILED))
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"
             seconds = time.perf_counter() - start

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Refusal", "as_json"]
+__all__ = ["FAILED", "Refusal", "as_json"]
+
+#: What is told when it is our fault; all else is for the log.
+FAILED: Final = "The server failed to answer; its log says why."
 
 
 class Refusal(Exception):

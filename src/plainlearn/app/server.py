@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from plainlearn.app.protocol import protocol_with
 from plainlearn.app.service import Service
 from plainlearn.core.errors import ArgumentError
 
-__all__ = ["Settings", "guarded", "is_local", "listen", "serve"]
+__all__ = ["Server", "Settings", "guarded", "is_local", "listen", "serve"]
 
 _log = logging.getLogger("plainlearn.app")
 _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -94,25 +95,48 @@ def guarded(service: Service, metrics: Metrics, settings: Settings) -> Guard:
     )  # fmt: skip
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's, with signals of ours: SIGTERM and Ctrl-C end it when all is answered, SIGHUP looks at the file again."""
+class Server(uvicorn.Server):
+    """uvicorn's, for one service and its file; `await server.serve(sockets=[listen(...)])` runs it.
+
+    SIGTERM and Ctrl-C end it when all is answered, SIGHUP has it look at the file again.
+    """
 
     interrupted = False
 
-    def __init__(self, config: uvicorn.Config, reload: Callable[[], Any]) -> None:
-        super().__init__(config)
-        self._reload = reload
+    def __init__(self, service: Service, metrics: Metrics, settings: Settings) -> None:
+        limits = settings.limits
+        super().__init__(
+            uvicorn.Config(
+                guarded(service, metrics, settings), http=protocol_with(limits), ws="none", lifespan="off",
+                log_config=None, access_log=False, server_header=False, proxy_headers=False,
+                timeout_keep_alive=int(limits.idle_seconds), timeout_graceful_shutdown=int(limits.stop_seconds),
+            )
+        )  # fmt: skip
+        self._service, self._watch_seconds = service, settings.watch_seconds
+        self._reloading: set[asyncio.Task[Any]] = set()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until a signal, or `should_exit`, says to stop."""
+        watching = asyncio.create_task(self._service.watch(self._watch_seconds))
+        try:
+            await super().serve(sockets)
+        finally:
+            watching.cancel()
+            await self._service.close()
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Answer what is in flight and end; the second time, end at once."""
+        self.interrupted |= interrupted
+        self.force_exit, self.should_exit = self.should_exit, True
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        def stop(number: int) -> None:
-            self.interrupted = self.interrupted or number == signal.SIGINT
-            self.force_exit = self.should_exit  # the second time, at once
-            self.should_exit = True
-
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are not ours
+            return
         handlers: dict[int, Callable[[], Any]] = {
-            signal.SIGTERM: lambda: stop(signal.SIGTERM),
-            signal.SIGINT: lambda: stop(signal.SIGINT),
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: lambda: self.stop(interrupted=True),
         }
         if hasattr(signal, "SIGHUP"):
             handlers[signal.SIGHUP] = self._reload
@@ -129,6 +153,11 @@ class _Server(uvicorn.Server):
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+
+    def _reload(self) -> None:
+        task = asyncio.create_task(self._service.reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
 
 def serve(file: str | os.PathLike[str], settings: Settings, *, as_json: bool = False) -> bool:
@@ -149,26 +178,8 @@ def serve(file: str | os.PathLike[str], settings: Settings, *, as_json: bool = F
 
 
 async def _serve(service: Service, metrics: Metrics, settings: Settings, listener: socket.socket) -> bool:
-    limits = settings.limits
-    config = uvicorn.Config(
-        guarded(service, metrics, settings), http=protocol_with(limits), ws="none", lifespan="off", log_config=None,
-        access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=int(limits.idle_seconds),
-        timeout_graceful_shutdown=int(limits.stop_seconds),
-    )  # fmt: skip
-    reloading: set[asyncio.Task[Any]] = set()
-
-    def reload() -> None:
-        task = asyncio.create_task(service.reload())
-        reloading.add(task)
-        task.add_done_callback(reloading.discard)
-
-    server = _Server(config, reload)
-    watching = asyncio.create_task(service.watch(settings.watch_seconds))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        watching.cancel()
-        await service.close()
+    server = Server(service, metrics, settings)
+    await server.serve(sockets=[listener])
     return server.interrupted
 
 
