@@ -23,6 +23,7 @@ from plainlearn.vision.augment import aug_transforms
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.cache import PixelCache
 from plainlearn.vision.imagefile import read_file
+from plainlearn.vision.opening import Opening
 from plainlearn.vision.transforms import Resize
 
 
@@ -153,7 +154,7 @@ def test_an_image_block_with_a_cache_gives_the_same_pixels_and_decodes_once(wher
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(file)
     plain, kept = ImageBlock().open(file), ImageBlock(cache=where)
     first = kept.open(file)
-    monkeypatch.setattr(ImageBlock, "_decoded", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(Opening, "_decoded", lambda *_: pytest.fail("decoded again"))
     np.testing.assert_array_equal(kept.open(file), plain)
     np.testing.assert_array_equal(first, plain)
 

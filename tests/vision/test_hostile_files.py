@@ -95,7 +95,8 @@ def recipe_with(good: Path, **changes: Any) -> dict[str, Any]:
 def meaning_with(good: Path, **changes: Any) -> dict[str, Any]:
     """The parts of the good file, with another meaning than could be made by its class."""
     content = read_model_file(good)
-    return {**vars(content), "meaning": {**vars(content.meaning), **changes}}
+    parts = {name: part for name, part in vars(content).items() if name != "graph"}
+    return {**parts, "meaning": {**vars(content.meaning), **changes}}
 
 
 def zipped(good: Path, target: Path, marker: Path) -> None:
@@ -213,7 +214,7 @@ def test_a_good_file_holds_no_opcode_and_no_name_to_import(good: Path) -> None:
     assert Predictor.load(good).vocab
     for word in ("__reduce__", "import ", "lambda", "builtins", "plainlearn.", "torch."):
         assert word not in text, word
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises((pickle.UnpicklingError, ValueError, EOFError)):  # by what byte it begins with
         pickle.Unpickler(io.BytesIO(content)).load()
 
 

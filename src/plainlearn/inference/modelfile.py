@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, cast
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError
-from plainlearn.core.tensorfile import read_tree, write_tree
+from plainlearn.core.tensorfile import read_array_tree, read_tree, write_tree
 from plainlearn.inference.meaning import Meaning
 from plainlearn.inference.plain import checked_fields
 
-__all__ = ["ModelFile", "read_model_file", "write_model_file"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ModelFile", "read_model_arrays", "read_model_file", "write_model_file"]
 
 _KIND: Final = "a model of plainlearn's"
 #: Of the description. Files of this version or an older one are read.
-_VERSION: Final = 1
+_VERSION: Final = 2
+#: What a later version brought, and which: a file without it says the version before, for older programs to read.
+_SINCE: Final = {"graph": 2}
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class ModelFile:
 
     `architecture` is `{"recipe": …}` for what plainlearn can build, or `{"custom": name}` for a class of
     the user's own. `pipeline` and `target` are of `inference.plain`; `unlike` holds what tells strange inputs.
+    `graph` is the network as ONNX, uint8 (N,), that shares its numbers with `weights`; see `inference.graph`.
     """
 
     architecture: dict[str, Any]
@@ -35,16 +39,21 @@ class ModelFile:
     pipeline: dict[str, Any]
     target: dict[str, Any]
     meaning: Meaning
-    aside: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    unlike: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    aside: dict[str, Tensor] = field(default_factory=lambda: dict[str, "Tensor"]())
+    unlike: dict[str, Tensor] = field(default_factory=lambda: dict[str, "Tensor"]())
     card: dict[str, Any] = field(default_factory=dict[str, Any])
+    graph: Tensor | None = None
 
 
 def write_model_file(path: str | os.PathLike[str], model: ModelFile) -> None:
     """Write the file, whole or not at all. Raises `StorageError` when it cannot be written."""
     tree = {each.name: getattr(model, each.name) for each in fields(model)}
     tree["meaning"] = {each.name: getattr(model.meaning, each.name) for each in fields(model.meaning)}
-    write_tree(path, {"version": _VERSION, **tree}, kind=_KIND)
+    for name in _SINCE:
+        if tree[name] is None:
+            del tree[name]
+    version = max((since for name, since in _SINCE.items() if name in tree), default=1)
+    write_tree(path, {"version": version, **tree}, kind=_KIND)
 
 
 def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
@@ -53,7 +62,15 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     Raises `DataError` naming the file when it is damaged, empty, a pickle, of another kind or from a newer
     version; `MissingFileError` when there is none.
     """
-    tree: Any = read_tree(path, kind=_KIND)
+    return _named(path, read_tree(path, kind=_KIND))
+
+
+def read_model_arrays(path: str | os.PathLike[str]) -> ModelFile:
+    """The same with numpy arrays for tensors, for programs that do not load torch."""
+    return _named(path, read_array_tree(path, kind=_KIND))
+
+
+def _named(path: str | os.PathLike[str], tree: Any) -> ModelFile:
     try:
         return _checked(tree)
     except DataError as error:
@@ -72,13 +89,19 @@ def _checked(tree: Any) -> ModelFile:
             f"it is from a newer version of plainlearn: its description is {version}, and this one reads up to {_VERSION}; "
             "pip install --upgrade plainlearn"
         )
-    if given.keys() != {each.name for each in fields(ModelFile)}:
+    parts = {each.name for each in fields(ModelFile)}
+    if given.keys() != {name for name in parts if _SINCE.get(name, 1) <= version}:
         raise DataError(f"it has the parts {sorted(map(str, given))}")
     for name in ("weights", "aside", "unlike"):
         _check_tensors(given[name], name)
     for name in ("architecture", "pipeline", "target", "card"):
         if not isinstance(given[name], dict):
             raise DataError(f"its {name} is {describe(given[name])}")
+    graph = given.get("graph")
+    if graph is not None and (
+        not _is_tensor(graph) or graph.ndim != 1 or not str(graph.dtype).endswith("uint8")
+    ):
+        raise DataError(f"its graph is {describe(graph)}; expected bytes")
     meaning = Meaning(**checked_fields(given.pop("meaning"), Meaning, "meaning"))
     return ModelFile(**given, meaning=meaning)
 
@@ -87,5 +110,10 @@ def _check_tensors(given: Any, name: str) -> None:
     if not isinstance(given, dict):
         raise DataError(f"its {name} are {describe(given)}; expected tensors by name")
     for key, value in cast("Mapping[Any, Any]", given).items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
+        if not isinstance(key, str) or not _is_tensor(value):
             raise DataError(f"its {name} have {describe(value)} under {key!r}; expected tensors by name")
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it came from a tensor of the file: all else there is numbers, text and what holds these."""
+    return hasattr(value, "dtype") and hasattr(value, "ndim")

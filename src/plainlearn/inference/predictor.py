@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +16,12 @@ from plainlearn.data.remote import RemotePath, is_url
 from plainlearn.inference import unlike
 from plainlearn.inference.meaning import Meaning, decoded, probabilities
 from plainlearn.inference.pipeline import InputPipeline
+from plainlearn.inference.prediction import UNKNOWN, AnyPredictor, Prediction, cannot_say_unknown
 
 __all__ = ["UNKNOWN", "ItemPredictor", "Prediction"]
 
-#: The label of what is unlike anything that the model learned from, when `unknown=True` asks for it; its index is -1.
-UNKNOWN: Final = "unknown"
 
-
-class Prediction(NamedTuple):
-    """An answer, as in the course: for classes the label, its number and the probability of each class."""
-
-    label: Any
-    index: Tensor  # pyright: ignore[reportIncompatibleMethodOverride] (it is the course's word)
-    probabilities: Tensor
-
-
-class ItemPredictor:
+class ItemPredictor(AnyPredictor[Sample, Tensor]):
     """Predicts from pictures as they come: a path, an address, bytes, a Pillow image, an array, as the input block opens.
 
     It is not changed by predicting, so threads may share it. `card` is what the model file says of itself.
@@ -72,54 +58,12 @@ class ItemPredictor:
         """The labels, in the order of the probabilities; None of a target that has none."""
         return self.target.vocab
 
-    def predict(self, item: Any, *, unknown: bool = False) -> Prediction:
-        """`(label, index, probabilities)` for one item.
-
-        `unknown=True` answers `"unknown"`, index -1, for an input unlike what the model learned from. Raises `DataError`
-        for what cannot be read, `MissingFileError` for a file that is not there.
-        """
-        return self.predict_batch([item], unknown=unknown)[0]
-
-    def predict_batch(self, items: Sequence[Any], *, unknown: bool = False) -> list[Prediction]:
-        """A prediction for each item, all at once."""
-        return self.answer([self.read(item) for item in items], unknown=unknown)
-
-    def predict_many(
-        self, items: Iterable[Any], *, bs: int = 16, unknown: bool = False, threads: int | None = None
-    ) -> Generator[Prediction]:
-        """Predictions for any number of items, in their order, as they are made; the next batches are read meanwhile.
-
-        At most two batches wait. An item that cannot be read raises when its batch's turn comes.
-        """
-        if bs < 1:
-            raise ArgumentError(f"bs is {bs}; expected 1 or more")
-        rest = iter(items)
-        workers = min(8, os.cpu_count() or 1) if threads is None else max(threads, 1)
-        waiting: deque[list[Future[Sample]]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                while True:
-                    while len(waiting) < 3 and (batch := list(islice(rest, bs))):
-                        waiting.append([pool.submit(self.read, item) for item in batch])
-                    if not waiting:
-                        return
-                    samples = [each.result() for each in waiting.popleft()]
-                    yield from self.answer(samples, unknown=unknown)
-            finally:
-                for batch in waiting:
-                    for each in batch:
-                        each.cancel()
-
     def read(self, item: Any) -> Sample:
         """An item opened and decoded, as `answer` takes it. Threads may read while another answers.
 
         Raises `DataError` for what cannot be read, `MissingFileError` for a file that is not there.
         """
         return self.pipeline.samples([RemotePath(item) if is_url(item) else item])[0]
-
-    def answer(self, samples: Sequence[Sample], *, unknown: bool = False) -> list[Prediction]:
-        """A prediction for each of these, which `read` made, by one run of the model."""
-        return self.judged(samples, unknown=unknown)[0]
 
     def judged(
         self, samples: Sequence[Sample], *, unknown: bool = False
@@ -131,8 +75,7 @@ class ItemPredictor:
         limit, strange = self.meaning.unlike_above, [False] * len(values)
         if unknown:
             if limit is None or scores is None:
-                raise ArgumentError("this model does not know what inputs are unlike its own, so it cannot answer `unknown`",
-                                    try_="exporting it again, with a class for each item")  # fmt: skip
+                raise cannot_say_unknown()
             strange = cast("list[bool]", (scores > limit).tolist())
         answers = [
             Prediction(UNKNOWN, torch.tensor(-1), row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
@@ -18,18 +17,16 @@ from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
 from plainlearn.losses.losses import CrossEntropyLossFlat
-from plainlearn.vision.cache import PixelCache, Where
-from plainlearn.vision.channels import Ranges, load_channels
+from plainlearn.vision.cache import Where
+from plainlearn.vision.channels import Ranges
 from plainlearn.vision.closeness import least_footprint
-from plainlearn.vision.decode import Wish, decode
-from plainlearn.vision.draft import Draft, Shrink, whole
+from plainlearn.vision.draft import Draft
 from plainlearn.vision.filefacts import Facts, files_among, gather, gather_masks
 from plainlearn.vision.geometry import identity
-from plainlearn.vision.image import HasBytes, Source, load_image, load_mask
-from plainlearn.vision.imagefile import Naming
+from plainlearn.vision.image import load_mask
 from plainlearn.vision.jpeg import scale_for
+from plainlearn.vision.opening import Opening
 from plainlearn.vision.pilimage import PILImage
-from plainlearn.vision.pixels import Range
 from plainlearn.vision.placed import PlacedImage, PlacedMask, different_sizes
 
 
@@ -79,29 +76,15 @@ class ImageBlock(Block):
                                 try_="value_range=(0, 4095), one pair for all")  # fmt: skip
         self.channels = _counted(channels, mode)
         self.value_range = value_range
-        way = f"{mode or channels}{bytes(background).hex()}"
-        if value_range is not None:  # a cache tells ways apart by 16 letters
-            way = hashlib.blake2b(f"{way}{value_range}".encode(), digest_size=8).hexdigest()
-        self._kept = PixelCache(cache, key=way)
+        self._opening = Opening(self.mode, background, self.channels, value_range, cache)
 
     def open(self, value: Any) -> NDArray[np.uint8]:
-        return cast("NDArray[np.uint8]", self._opened(value, whole))
+        return cast("NDArray[np.uint8]", self._opening(value))
 
     def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> NDArray[np.uint8] | Draft:
         if not moves or self.full_decode or self.mode is None or type(self).open is not ImageBlock.open:
             return self.open(value)
-        return self._opened(value, lambda frame: scale_for(least_footprint(moves, frame.size, train=train)))
-
-    def _opened(self, value: Any, shrink: Shrink) -> NDArray[np.uint8] | Draft:
-        try:
-            if isinstance(value, (str, os.PathLike)):
-                return self._kept.of_file(os.fspath(cast("str", value)), self._decoded, shrink)
-            if isinstance(value, (bytes, HasBytes)):
-                data = value if isinstance(value, bytes) else value.read_bytes()
-                return self._kept.of_bytes(data, self._decoded, shrink)
-        except DataError:
-            pass  # said again below, where the file has its name
-        return self._decoded(cast("Source", value))
+        return self._opening(value, lambda frame: scale_for(least_footprint(moves, frame.size, train=train)))
 
     def examine(self, values: Sequence[Any]) -> Examined:
         # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
@@ -122,16 +105,6 @@ class ImageBlock(Block):
             strange = next(value for place, value in enumerate(values) if place not in files)
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
         return audit(list(files.values()), labels, sides, **more)
-
-    def _decoded(self, source: Source, scale: int = 1) -> NDArray[np.uint8]:
-        if self.mode is None:
-            return load_channels(source, self.channels, value_range=self.value_range)
-        span = cast("Range | None", self.value_range)
-        if scale > 1:
-            data = cast("bytes", source)
-            with Naming(data, ""):
-                return decode(data, "", Wish(self.mode, self.background, value_range=span, scale=scale))
-        return load_image(source, mode=self.mode, background=self.background, value_range=span)
 
     def frame(self, thing: NDArray[np.uint8] | Draft) -> tuple[int, int]:
         return thing.frame.size if isinstance(thing, Draft) else (thing.shape[0], thing.shape[1])

@@ -1,0 +1,111 @@
+"""What a prediction is, and how one, several or a stream are made by whatever can read an item and answer. No torch here."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from plainlearn.core.errors import ArgumentError
+from plainlearn.core.lists import L
+from plainlearn.inference.meaning import Meaning
+
+__all__ = ["UNKNOWN", "AnyPredictor", "Prediction", "cannot_say_unknown"]
+
+#: The label of what is unlike anything that the model learned from, when `unknown=True` asks for it; its index is -1.
+UNKNOWN: Final = "unknown"
+
+S = TypeVar("S")  # an item that is read
+V = TypeVar("V")  # numbers: a tensor, or an array
+
+
+class Prediction(NamedTuple):
+    """An answer, as in the course: for classes the label, its number and the probability of each class.
+
+    The numbers are tensors or numpy arrays, as what predicted has them; both have `tolist()`.
+    """
+
+    label: Any
+    index: Any  # pyright: ignore[reportIncompatibleMethodOverride] (it is the course's word)
+    probabilities: Any
+
+
+class AnyPredictor(ABC, Generic[S, V]):
+    """Predicts from pictures as they come: a path, an address, bytes, a Pillow image, an array.
+
+    It is not changed by predicting, so threads may share it. `card` is what the model file says of itself,
+    `meaning` what the model's outputs mean.
+    """
+
+    card: dict[str, Any]
+    meaning: Meaning
+
+    @property
+    @abstractmethod
+    def vocab(self) -> L[Any] | None:
+        """The labels, in the order of the probabilities; None of a target that has none."""
+
+    @abstractmethod
+    def read(self, item: Any) -> S:
+        """An item opened and decoded, as `answer` takes it. Threads may read while another answers.
+
+        Raises `DataError` for what cannot be read, `MissingFileError` for a file that is not there.
+        """
+
+    @abstractmethod
+    def judged(self, samples: Sequence[S], *, unknown: bool = False) -> tuple[list[Prediction], V | None]:
+        """`answer`, and how unlike each is to what the model learned from, (B,); None where that is not known."""
+
+    def answer(self, samples: Sequence[S], *, unknown: bool = False) -> list[Prediction]:
+        """A prediction for each of these, which `read` made, by one run of the model."""
+        return self.judged(samples, unknown=unknown)[0]
+
+    def predict(self, item: Any, *, unknown: bool = False) -> Prediction:
+        """`(label, index, probabilities)` for one item.
+
+        `unknown=True` answers `"unknown"`, index -1, for an input unlike what the model learned from. Raises `DataError`
+        for what cannot be read, `MissingFileError` for a file that is not there.
+        """
+        return self.answer([self.read(item)], unknown=unknown)[0]
+
+    def predict_batch(self, items: Sequence[Any], *, unknown: bool = False) -> list[Prediction]:
+        """A prediction for each item, all at once."""
+        return self.answer([self.read(item) for item in items], unknown=unknown)
+
+    def predict_many(
+        self, items: Iterable[Any], *, bs: int = 16, unknown: bool = False, threads: int | None = None
+    ) -> Generator[Prediction]:
+        """Predictions for any number of items, in their order, as they are made; the next batches are read meanwhile.
+
+        At most two batches wait. An item that cannot be read raises when its batch's turn comes.
+        """
+        if bs < 1:
+            raise ArgumentError(f"bs is {bs}; expected 1 or more")
+        rest = iter(items)
+        workers = min(8, os.cpu_count() or 1) if threads is None else max(threads, 1)
+        waiting: deque[list[Future[S]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                while True:
+                    while len(waiting) < 3 and (batch := list(islice(rest, bs))):
+                        waiting.append([pool.submit(self.read, item) for item in batch])
+                    if not waiting:
+                        return
+                    samples = [each.result() for each in waiting.popleft()]
+                    yield from self.answer(samples, unknown=unknown)
+            finally:
+                for batch in waiting:
+                    for each in batch:
+                        each.cancel()
+
+
+def cannot_say_unknown() -> ArgumentError:
+    """What is raised where `unknown` is asked of a model that cannot tell."""
+    return ArgumentError(
+        "this model does not know what inputs are unlike its own, so it cannot answer `unknown`",
+        try_="exporting it again, with a class for each item",
+    )
