@@ -86,9 +86,7 @@ def guarded(service: Service, metrics: Metrics, settings: Settings) -> Guard:
     """The whole application, its door included."""
     app = make_app(service, settings.limits, metrics, page=Page.read())
     local = is_local(settings.host)
-    names = (
-        settings.names if local else (*settings.names, settings.host, socket.gethostname(), socket.getfqdn())
-    )
+    names = settings.names if local else (*settings.names, settings.host, socket.gethostname())
     return Guard(
         app, hosts=hosts_of(*names), by_address=not local, token=settings.token, limits=settings.limits,
         metrics=metrics, paths=PATHS, on_request=_log.info if settings.log_requests else lambda _: None,
@@ -103,7 +101,14 @@ class Server(uvicorn.Server):
 
     interrupted = False
 
-    def __init__(self, service: Service, metrics: Metrics, settings: Settings) -> None:
+    def __init__(
+        self,
+        service: Service,
+        metrics: Metrics,
+        settings: Settings,
+        *,
+        on_start: Callable[[], Any] = lambda: None,
+    ) -> None:
         limits = settings.limits
         super().__init__(
             uvicorn.Config(
@@ -112,7 +117,7 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=int(limits.idle_seconds), timeout_graceful_shutdown=int(limits.stop_seconds),
             )
         )  # fmt: skip
-        self._service, self._watch_seconds = service, settings.watch_seconds
+        self._service, self._watch_seconds, self._on_start = service, settings.watch_seconds, on_start
         self._reloading: set[asyncio.Task[Any]] = set()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,6 +128,11 @@ class Server(uvicorn.Server):
         finally:
             watching.cancel()
             await self._service.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Told of when requests are taken and signals heard, not before."""
+        await super().startup(sockets)
+        self._on_start()
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Answer what is in flight and end; the second time, end at once."""
@@ -171,43 +181,43 @@ def serve(file: str | os.PathLike[str], settings: Settings, *, as_json: bool = F
     try:
         metrics = Metrics()
         service = Service(file, settings.limits, metrics)
-        _say(service, settings, listener, as_json)
-        return asyncio.run(_serve(service, metrics, settings, listener))
+        said = _said_as_json if as_json else _said
+        server = Server(
+            service, metrics, settings, on_start=lambda: print(said(service, settings, listener), flush=True)
+        )
+        asyncio.run(server.serve(sockets=[listener]))
+        return server.interrupted
     finally:
         listener.close()
 
 
-async def _serve(service: Service, metrics: Metrics, settings: Settings, listener: socket.socket) -> bool:
-    server = Server(service, metrics, settings)
-    await server.serve(sockets=[listener])
-    return server.interrupted
+def _address(settings: Settings, listener: socket.socket) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def _say(service: Service, settings: Settings, listener: socket.socket, as_json: bool) -> None:
+def _said_as_json(service: Service, settings: Settings, listener: socket.socket) -> str:
+    said = {
+        "address": _address(settings, listener),
+        "port": listener.getsockname()[1],
+        "name": service.model.name,
+        "model": service.model.digest,
+        "token": settings.token,
+    }
+    return json.dumps(said)
+
+
+def _said(service: Service, settings: Settings, listener: socket.socket) -> str:
     """Where it is, what it serves, and how to call it."""
-    port = listener.getsockname()[1]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    address = f"http://{f'[{host}]' if ':' in host and host[0] != '[' else host}:{port}"
-    model = service.model
-    if as_json:
-        said = {
-            "address": address,
-            "port": port,
-            "name": model.name,
-            "model": model.digest,
-            "token": settings.token,
-        }
-        print(json.dumps(said), flush=True)
-        return
-    labels = model.facts["labels"]
+    address, model = _address(settings, listener), service.model
     bearer = "" if settings.token is None else f" -H 'Authorization: Bearer {settings.token}'"
     lines = [
-        f"{model.name} ({model.facts.get('model')}, {len(labels)} labels) is served at {address}",
+        f"{model.name} ({model.facts.get('model')}, {len(model.facts['labels'])} labels) is served at {address}",
         f"  a page to drop an image on   {address}/",
         f"  from a shell                 curl{bearer} -F file=@cat.jpg {address}/predict",
-        f"  another model, any time      replace {service.file}; nothing is dropped",
+        f"  another model, any time      replace {service.file}; no request is dropped",
         "  to stop                      Ctrl-C",
     ]
     if settings.token is not None:
-        lines.insert(1, f"  the token, which it asks for {settings.token}")
-    print("\n".join(lines), flush=True)
+        lines.insert(1, f"  the token that it asks for   {settings.token}")
+    return "\n".join(lines)
