@@ -334,7 +334,7 @@ def _body(limits: Limits) -> dict[str, Any]:
         "required": True,
         "description": f"A form with one or more images, all in parts named `{FIELD}`; or an image as it is.",
         "content": {
-            "multipart/form-data": {"schema": form},
+            "multipart/form-data": {"schema": form, "encoding": {FIELD: {"contentType": "image/*"}}},
             "image/*": {"schema": _IMAGE},
             "application/octet-stream": {"schema": _IMAGE},
         },
