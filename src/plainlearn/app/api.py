@@ -281,7 +281,7 @@ def _answered(
     for upload, judged in zip(uploads, found, strict=True):
         row: dict[str, Any] = {"file": upload.name}
         if isinstance(judged, DataError):
-            row["error"] = judged.what
+            row["error"] = judged.what[:1].upper() + judged.what[1:]
             metrics.images.labels("unreadable").inc()
         elif isinstance(judged, Exception):
             failed.append(judged)

@@ -27,7 +27,7 @@ class Page:
         )
         whole = markup.replace("/* page.css */", style).replace("/* page.js */", script)
         policy = (
-            f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src blob:; "
+            f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src blob: data:; "
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return cls(whole.encode(), policy)
