@@ -13,7 +13,6 @@ from typing import Any
 import typer
 
 from plainlearn.runs import Asked, Outcome, train
-from plainlearn.train.ranks import launch
 
 
 def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> None:
@@ -25,11 +24,7 @@ def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> Non
     asked = Asked(**given)
     try:
         with redirect_stdout(sys.stderr if json else sys.stdout):
-            if asked.devices == 1:
-                outcome = train(asked, resume=resume, say=_say, began=began)
-            else:
-                launch(_one_of_several, asked.devices, asked, resume, began)
-                outcome = _kept(asked)
+            outcome = train(asked, resume=resume, say=_say, began=began)
     except KeyboardInterrupt:
         if (asked.beside / "run.json").exists():
             again = f"plainlearn train {shlex.quote(given['folder'])} --out {shlex.quote(asked.out)} --resume"
@@ -47,29 +42,21 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _one_of_several(asked: Asked, resume: bool, began: float) -> None:
-    train(asked, resume=resume, say=_say, began=began)
-
-
-def _kept(asked: Asked) -> Outcome:
-    from plainlearn.runs.record import read_record
-
-    return Outcome(**read_record(asked.beside).outcome)
-
-
 def _name_for(folder: Path, resume: bool) -> str:
     """FOLDER.plain here; the next free FOLDER-2.plain, …; to resume, the latest one whose run has not ended."""
     stem = (folder.resolve().stem if folder.is_file() else folder.resolve().name) or "model"
     names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
     free = next(
-        name
-        for name in names
-        if not Path(f"{name}.plain").exists() and not Path(f"{name}.run/run.json").exists()
+        place for place, name in enumerate(names) if not Path(f"{name}.plain").exists() and not _begun(name)
     )
     if not resume:
-        return f"{free}.plain"
-    begun = [name for name in names[: names.index(free)] if not Path(f"{name}.plain").exists()]
-    return f"{(begun or [free])[-1]}.plain"
+        return f"{names[free]}.plain"
+    stopped = [name for name in names[:free] if _begun(name) and not Path(f"{name}.plain").exists()]
+    return f"{[names[max(free - 1, 0)], *stopped][-1]}.plain"
+
+
+def _begun(name: str) -> bool:
+    return Path(f"{name}.run/run.json").exists()
 
 
 def _told(outcome: Outcome) -> str:

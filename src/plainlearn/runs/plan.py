@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,13 +27,14 @@ __all__ = ["Pace", "Plan", "fixed_plan", "pace_of", "plan_at", "timed_plan"]
 SMALL: Final = "tf_efficientnet_lite0"
 LARGE: Final = "convnext_tiny.in12k_ft_in1k"
 _MANY_EPOCHS: Final = 12  # for the larger network
-_FEWEST_STEPS: Final = 8
+_FEWEST_STEPS: Final = 8  # after the head is fitted
+_ENOUGH_STEPS: Final = 50  # where it is not
 _STEPS_TO_SETTLE: Final = 100
-_BASE_LR: Final = 2e-3
+BASE_LR: Final = 2e-3
 _SIZES: Final = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
 _TRIAL: Final = 40  # images
 _TRIAL_BS: Final = 8
-_TAIL: Final = 5.0  # seconds: the file and the report, beside three looks at the validation pictures
+_TAIL: Final = 2.5  # seconds: the file and the report, beside three looks at the validation pictures
 _SETTLED: Final = 2  # batches before the clock counts: kernels are compiled and chosen in them
 
 
@@ -81,12 +83,12 @@ def fixed_plan(pictures: Pictures, items: int, epochs: int) -> Plan:
     """The plan for so many epochs: the same on every machine."""
     arch, bs = pictures.asked.arch or SMALL, batch_size(items)
     size = pictures.asked.size or usual_size(pictures, native_size(arch))
-    return Plan(arch, size, bs, epochs, rate_for(epochs * max(1, items // bs)))
+    return Plan(arch, size, bs, epochs, rate_for(epochs * len(pictures.loaders(size, bs).train)))
 
 
 def rate_for(steps: int) -> float:
     """From a head that is as good as it can be, few steps may not go far: see `fine_tune`."""
-    return _BASE_LR * min(1.0, steps / _STEPS_TO_SETTLE)
+    return BASE_LR * min(1.0, steps / _STEPS_TO_SETTLE)
 
 
 def timed_plan(pictures: Pictures, items: tuple[int, int], left: Callable[[], float], ranks: Ranks) -> Plan:
@@ -132,26 +134,25 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
             size = larger
     rest, epoch, once = after_head(size)
     a_step = pace.learning * (size / at) ** 2 * bs
-    if rest < 0 and once < 0.35 * left:
-        raise _too_short(asked, left - rest)
-    if rest < 0:  # so many pictures that one look at all is too long: learn from as many as there is time for
-        rest += once
-        if rest < _FEWEST_STEPS * a_step:
-            raise _too_short(asked, left - rest + _FEWEST_STEPS * a_step)
-        steps = int(rest / a_step)
-        return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest, features=False)
+    if rest < 0:
+        # So many pictures that one look at all is too long: learn from as many as there is time for.
+        without = rest + once
+        if without < _ENOUGH_STEPS * a_step:
+            raise _too_short(asked, min(-rest, _ENOUGH_STEPS * a_step - without))
+        steps = int(without / a_step)
+        return Plan(arch, size, bs, max(1, round(without / epoch)), rate_for(steps), without, features=False)
     if rest < _FEWEST_STEPS * a_step:
         return Plan(arch, size, bs, 0, 0.0)
     steps = int(rest / a_step)
     return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest)
 
 
-def _too_short(asked: Asked, needed: float) -> DataError:
+def _too_short(asked: Asked, lacking: float) -> DataError:
     assert asked.minutes is not None
-    least = asked.minutes + max(needed, 6.0) / 60
+    least = math.ceil((asked.minutes + lacking / 60) * 10 + 1) / 10
     return DataError(
         f"--minutes is {asked.minutes:g}, which is over before anything is learned: to read, look at and judge these images "
-        f"alone takes longer on this machine",
+        "alone takes longer on this machine",
         try_=f"--minutes {least:.1f} or more",
     )
 

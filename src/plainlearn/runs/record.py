@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -71,12 +72,16 @@ def held(asked: Asked) -> Generator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock", timeout=0)
         with lock:
-            yield
-    except Timeout as error:
+            try:
+                yield
+            finally:
+                if not (folder / _NAME).exists():  # nothing came of it
+                    shutil.rmtree(folder, ignore_errors=True)
+    except Timeout as error:  # an OSError too
         raise DataError(
             f"another process is training {asked.out} right now", try_="waiting for it, or another --out"
         ) from error
-    except PermissionError as error:
+    except OSError as error:
         raise StorageError(
             f"{folder} cannot be made or written: {error.strerror}", try_="--out in a folder of your own"
         ) from error

@@ -31,10 +31,12 @@ from plainlearn.metrics.functions import accuracy, accuracy_multi
 from plainlearn.runs.asked import Asked
 from plainlearn.runs.baselines import simple_baselines
 from plainlearn.runs.pictures import Pictures, pictures_of
-from plainlearn.runs.plan import Plan, fixed_plan, timed_plan
+from plainlearn.runs.plan import BASE_LR, Plan, fixed_plan, timed_plan
 from plainlearn.runs.record import Record, held, read_record
 from plainlearn.runs.report import HEAD_ALONE, Told, write_report
 from plainlearn.train.callbacks.deadline import Deadline
+from plainlearn.train.probe import features_serve, fit_head
+from plainlearn.train.ranks import launch
 from plainlearn.train.ranks import ranks as ranks_of
 from plainlearn.vision.audit_report import MARKS
 from plainlearn.vision.exporting import content_of
@@ -69,8 +71,12 @@ def train(asked: Asked, *, resume: bool = False, say: Say = print, began: float 
     """
     began = time.perf_counter() if began is None else began
     record = _begun(asked, resume)
+    pictures = pictures_of(record.asked)
     with held(record.asked):
-        return _Run(record, resume, say, began).outcome()
+        if record.asked.devices == 1:
+            return _Run(record, pictures, resume, say, began).outcome()
+        launch(lambda: _Run(record, pictures, resume, say, began).outcome(), record.asked.devices)
+        return Outcome(**read_record(record.asked.beside).outcome)
 
 
 def _begun(asked: Asked, resume: bool) -> Record:
@@ -106,8 +112,9 @@ def learner_on(dls: BlockLoaders, pictures: Pictures, plan: Plan) -> VisionLearn
 class _Run:
     """A run on its way. Each stage leaves in the record what the next, or another process, needs."""
 
-    def __init__(self, record: Record, resume: bool, say: Say, began: float) -> None:
+    def __init__(self, record: Record, pictures: Pictures, resume: bool, say: Say, began: float) -> None:
         self.record, self.asked, self.resume, self.began = record, record.asked, resume, began
+        self.pictures = pictures
         self.ranks = ranks_of(default_device(None))
         self.say = say if self.ranks.is_main else _nothing
 
@@ -117,16 +124,16 @@ class _Run:
         return self.asked.minutes * 60 - (time.perf_counter() - self.began)
 
     def outcome(self) -> Outcome:
-        set_seed(self.asked.seed)
-        pictures = pictures_of(self.asked)
+        pictures = self.pictures
         dls, plan = self.planned(pictures)
         set_seed(self.asked.seed)
         learn = learner_on(dls, pictures, plan)
         self.say(described(plan, pictures))
-        if plan.features and not pictures.several:
+        serves = plan.features and features_serve(learn)
+        if serves:
             self.fit_head(learn)
-        if plan.epochs:
-            self.tune(learn, plan)
+        if plan.epochs or not serves:
+            self.tune(learn, plan, from_fitted=serves)
         if not self.ranks.is_main:
             return _of_another_process()
         return self.judged(learn, pictures, plan)
@@ -163,32 +170,29 @@ class _Run:
 
     def fit_head(self, learn: VisionLearner) -> None:
         """The best linear head on features computed once; also the baseline that tuning has to beat."""
-        if self.record.probe:
+        learn.freeze()
+        # A checkpoint knows what the random generators were after this; without one, it is done again.
+        if self.record.probe and list((self.asked.beside / learn.model_dir).glob("checkpoint*")):
             learn.load(_PROBE, with_opt=False)
             return
-        found = learn.probe()
-        found.into(learn)
-        self.say(
-            f"A linear layer on the features of the network alone: accuracy {found.accuracy:.3f} on the validation images"
-        )
+        row = fit_head(learn)
         learn.save(_PROBE, with_opt=False)
-        self.record.probe = {
-            "accuracy": found.accuracy,
-            "cv_accuracy": found.cv_accuracy,
-            "cv_error": found.cv_error,
-        }
+        self.record.probe = {"accuracy": row.metrics[0]}
         self.keep()
 
-    def tune(self, learn: VisionLearner, plan: Plan) -> None:
+    def tune(self, learn: VisionLearner, plan: Plan, *, from_fitted: bool) -> None:
         """All depths, until the epochs or the seconds are over; a checkpoint is written as it goes."""
         more = [] if plan.seconds is None else [Deadline(plan.seconds)]
-        learn.fine_tune(plan.epochs, plan.lr, 0, cbs=more, checkpoint=True, resume=self.resume)
+        frozen = 0 if from_fitted or more else 1
+        rate = plan.lr if from_fitted else BASE_LR
+        learn.fine_tune(max(plan.epochs, 1), rate, frozen, cbs=more, checkpoint=True, resume=self.resume)
 
     def judged(self, learn: VisionLearner, pictures: Pictures, plan: Plan) -> Outcome:
         """The better of head alone and tuned, its file, its report."""
-        probe, kept = self.record.probe, "tuned" if plan.epochs else HEAD_ALONE
-        rows = learn.recorder.values if plan.epochs else []
-        if probe and plan.epochs and probe["accuracy"] > rows[-1][2]:
+        probe = self.record.probe
+        kept = HEAD_ALONE if probe and not plan.epochs else "tuned"
+        rows = learn.recorder.values
+        if probe and rows and probe["accuracy"] > rows[-1][2]:
             learn.load(_PROBE, with_opt=False)
             kept = HEAD_ALONE
             self.say(
@@ -243,7 +247,7 @@ class _Run:
             if expects is None
             else f"{expects.name}, {expects.licence or 'licence not told'}",
             "pictures": f"{plan.size} × {plan.size} pixels, {plan.bs} a batch",
-            "trained": f"{len(learn.recorder.values) if plan.epochs else 0} epochs, rate {plan.lr:.2g}, seed {self.asked.seed}",
+            "trained": f"{len(learn.recorder.values)} epochs, rate {plan.lr:.2g}, seed {self.asked.seed}",
             "time": f"{seconds:.0f} s on {learn.device}"
             + (f" ({cores} threads)" if learn.device.type == "cpu" else ""),
             "versions": f"plainlearn {__version__}, Python {platform.python_version()}, torch {torch.__version__}",
