@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -18,7 +19,7 @@ def text_of(file: ModelFile) -> str:
     data, calibration = _part(card, "data"), _part(card, "calibration")
     labels = _labels(file)
     lines = [
-        _row("model", f"{card.get('model')}, {sum(t.numel() for t in file.weights.values()):,} numbers"),
+        _row("model", f"{card.get('model')}, {sum(math.prod(t.shape) for t in file.weights.values()):,} numbers"),
         _row("about", card.get("about") or "nothing was said; learn.export(file, about='…')"),
         _row("answers", _some(labels) if labels else file.target.get("kind")),
         _row("input", _steps(file)),
@@ -53,7 +54,7 @@ def facts_of(file: ModelFile) -> dict[str, Any]:
         "activation": file.meaning.activation,
         "temperature": file.meaning.temperature,
         "threshold": file.meaning.threshold,
-        "numbers": sum(tensor.numel() for tensor in file.weights.values()),
+        "numbers": sum(math.prod(tensor.shape) for tensor in file.weights.values()),
     }
 
 
