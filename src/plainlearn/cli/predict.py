@@ -22,37 +22,60 @@ def predict(
 ) -> None:
     """Tell the label of each image, and how sure that is.
 
-    One line an image, in the order given: label, probability, name. The training code is not loaded.
+    One line an image, in the order given: label, probability, name. What cannot be read is named, and all others are
+    answered; the exit code is then 2. Neither the training code is loaded nor, for a file with a graph, torch.
     """
-    from plainlearn.core.errors import ArgumentError, DataError
-    from plainlearn.data.items import get_image_files
-    from plainlearn.vision.predictor import Predictor
+    from plainlearn.core.errors import ArgumentError, PlainlearnError
+    from plainlearn.vision.quick import load_predictor
 
     if csv and json:
         raise ArgumentError("--csv and --json are two forms of one answer", try_="one of them")
-    predictor = Predictor.load(file)
-    places: list[str] = []
-    for given in images:
-        found = sorted(map(str, get_image_files(given))) if Path(given).is_dir() else [given]
-        if not found:
-            raise DataError(f"the folder {given} holds no image; expected some", try_="another folder")
-        places += found
+    places = _places(images)
+    predictor = load_predictor(file)
     labels = [str(label) for label in predictor.vocab or ()]
     table = csv_format.writer(sys.stdout)
     if csv:
         table.writerow(["image", "label", *labels])
-    for place, prediction in zip(places, predictor.predict_many(places, unknown=unknown), strict=True):
-        values = prediction.probabilities
-        row = [round(float(value), 6) for value in values.flatten()]
+    unread = 0
+    for place, answer in zip(places, predictor.try_many(places, unknown=unknown), strict=True):
+        if isinstance(answer, PlainlearnError):
+            unread += 1
+            print(f"plainlearn: {answer}", file=sys.stderr)
+            if json:
+                typer.echo(json_format.dumps({"image": place, "error": str(answer)}))
+            continue
+        row = [round(value, 6) for value in cast("list[float]", answer.probabilities.flatten().tolist())]
         if csv:
-            table.writerow([place, prediction.label, *row])
+            table.writerow([place, answer.label, *row])
         elif json:
             named = dict(zip(labels, row, strict=True)) if len(labels) == len(row) else row
-            answer = {"image": place, "label": _data(prediction.label), "probabilities": named}
-            typer.echo(json_format.dumps(answer))
+            typer.echo(
+                json_format.dumps({"image": place, "label": _data(answer.label), "probabilities": named})
+            )
         else:
-            sure = f"{float(values.max()):.3f}" if len(labels) == len(row) else ""
-            typer.echo(f"{_shown(prediction.label)}\t{sure}\t{place}")
+            sure = f"{max(row):.3f}" if len(labels) == len(row) else ""
+            typer.echo(f"{_shown(answer.label)}\t{sure}\t{_shown(place)}")
+    if unread:
+        if len(places) > 1:
+            print(f"plainlearn: {unread} of {len(places)} images could not be read", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def _places(images: list[str]) -> list[str]:
+    """The images, and those in the folders among them, in order. Raises `DataError` for a folder without any."""
+    places: list[str] = []
+    for given in images:
+        if not Path(given).is_dir():
+            places.append(given)
+            continue
+        from plainlearn.core.errors import DataError
+        from plainlearn.data.items import get_image_files
+
+        found = sorted(map(str, get_image_files(given)))
+        if not found:
+            raise DataError(f"the folder {given} holds no image; expected some", try_="another folder")
+        places += found
+    return places
 
 
 def _data(label: object) -> object:

@@ -1,6 +1,18 @@
 """Inference: the model file as plain data, and what predicts from it. It knows nothing of training."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from plainlearn.inference.modelfile import ModelFile, read_model_file, write_model_file
-from plainlearn.inference.predictor import UNKNOWN, ItemPredictor, Prediction
+from plainlearn.inference.prediction import UNKNOWN, Prediction
+
+if TYPE_CHECKING:
+    from plainlearn.inference.predictor import ItemPredictor
 
 __all__ = ["UNKNOWN", "ItemPredictor", "ModelFile", "Prediction", "read_model_file", "write_model_file"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "ItemPredictor":  # which needs torch; all else here does without
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("plainlearn.inference.predictor").ItemPredictor

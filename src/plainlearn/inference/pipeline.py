@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from plainlearn.core.describe import describe
-from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.errors import ArgumentError
 from plainlearn.core.tensors import to_device
 from plainlearn.data.block_loaders import Gather, ToModel
 from plainlearn.data.blocks import Block
 from plainlearn.data.dataset import Sample, block_dataset
 from plainlearn.data.transform import Function, Transform, for_side
-from plainlearn.inference.plain import Registry, from_plain, to_plain
+from plainlearn.inference.pipeline_parts import pipeline_parts
+from plainlearn.inference.plain import Registry, to_plain
 
 __all__ = ["InputPipeline"]
 
 _VALIDATION = 1
 _UNDRAWN = np.random.default_rng(0)  # nothing is drawn in validation
-_MOST_TRANSFORMS = 64
-_LARGEST = 16_384  # pixels a side; a file that asks for more asks for the memory
 
 
 @dataclass(frozen=True)
@@ -87,32 +86,7 @@ class InputPipeline:
     @classmethod
     def from_plain(cls, plain: Any, registry: Registry) -> InputPipeline:
         """From data. Raises `DataError` for anything that `as_plain` does not give."""
-        if not isinstance(plain, Mapping) or set(cast("Mapping[str, Any]", plain)) != {
-            "blocks", "item_tfms", "batch_tfms", "placing"
-        }:  # fmt: skip
-            raise DataError("it does not say how an input becomes a batch")
-        given = cast("Mapping[str, Any]", plain)
-        lists = [given[name] for name in ("blocks", "item_tfms", "batch_tfms")]
-        if not all(
-            isinstance(each, list) and len(cast("list[Any]", each)) <= _MOST_TRANSFORMS for each in lists
-        ):
-            raise DataError("its blocks and transforms are no short lists")
-        blocks, item_tfms, batch_tfms = (
-            tuple(from_plain(each, registry) for each in listed) for listed in lists
-        )
-        if not blocks or not all(isinstance(block, Block) for block in blocks):
-            raise DataError("its inputs are no blocks")
-        for transform in (*item_tfms, *batch_tfms):
-            _check(transform)
-        return cls(blocks, item_tfms, batch_tfms, given["placing"] is True)
-
-
-def _check(transform: Any) -> None:
-    if not isinstance(transform, Transform):
-        raise DataError(f"it has {type(transform).__name__} among its transforms")
-    size: Any = getattr(transform, "size", None)
-    if size is not None and int(np.max(size)) > _LARGEST:
-        raise DataError(f"it wants pictures of {size} pixels a side; {_LARGEST} are the most")
+        return cls(*pipeline_parts(plain, registry, block=Block))
 
 
 def _itself(item: Any) -> Any:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from plainlearn.core.errors import ArgumentError
+from plainlearn.core.errors import ArgumentError, PlainlearnError
 from plainlearn.core.lists import L
 from plainlearn.inference.meaning import Meaning
 
@@ -81,8 +81,17 @@ class AnyPredictor(ABC, Generic[S, V]):
     ) -> Generator[Prediction]:
         """Predictions for any number of items, in their order, as they are made; the next batches are read meanwhile.
 
-        At most two batches wait. An item that cannot be read raises when its batch's turn comes.
+        At most two batches wait. An item that cannot be read raises when its turn comes.
         """
+        for answer in self.try_many(items, bs=bs, unknown=unknown, threads=threads):
+            if isinstance(answer, PlainlearnError):
+                raise answer
+            yield answer
+
+    def try_many(
+        self, items: Iterable[Any], *, bs: int = 16, unknown: bool = False, threads: int | None = None
+    ) -> Generator[Prediction | PlainlearnError]:
+        """The same, with the error of an item that cannot be read in its place; the others are answered."""
         if bs < 1:
             raise ArgumentError(f"bs is {bs}; expected 1 or more")
         rest = iter(items)
@@ -95,12 +104,22 @@ class AnyPredictor(ABC, Generic[S, V]):
                         waiting.append([pool.submit(self.read, item) for item in batch])
                     if not waiting:
                         return
-                    samples = [each.result() for each in waiting.popleft()]
-                    yield from self.answer(samples, unknown=unknown)
+                    read = [_tried(each) for each in waiting.popleft()]
+                    samples = [each for each in read if not isinstance(each, PlainlearnError)]
+                    answers = iter(self.answer(samples, unknown=unknown) if samples else ())
+                    for each in read:
+                        yield each if isinstance(each, PlainlearnError) else next(answers)
             finally:
                 for batch in waiting:
                     for each in batch:
                         each.cancel()
+
+
+def _tried(future: Future[S]) -> S | PlainlearnError:
+    try:
+        return future.result()
+    except PlainlearnError as error:
+        return error
 
 
 def cannot_say_unknown() -> ArgumentError:

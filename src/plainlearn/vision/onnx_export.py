@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plainlearn.core.errors import ArgumentError, DataError, MissingExtraError
+from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.wholefile import whole_file
 from plainlearn.inference.card import facts_of
 from plainlearn.inference.meaning import Meaning, decoded, probabilities
 from plainlearn.inference.modelfile import ModelFile, read_model_file
 from plainlearn.train.state import bare
-from plainlearn.vision.exporting import content_of
+from plainlearn.vision.exporting import content_of, some_items
+from plainlearn.vision.onnx_graph import needs_onnx, onnx_of
 from plainlearn.vision.onnx_reading import Reading
 from plainlearn.vision.predictor import Predictor
 
 __all__ = ["Proof", "export_onnx"]
 
-_SHOWN_AT: Final = 16  # images for the proof, if none are given
 _LARGE: Final = 1024  # numbers: smaller tensors stay as they are
 
 
@@ -62,7 +61,7 @@ def export_onnx(
     Raises `DataError`, and writes nothing, when a label differs or a probability by more than `tolerance`;
     `ArgumentError` for what ONNX cannot say; `MissingExtraError` without `plainlearn[onnx]`.
     """
-    _needed()
+    needs_onnx()
     content, found, own = _content(source)
     given = list(images) or found
     if not given:
@@ -89,10 +88,9 @@ def _content(source: Any) -> tuple[ModelFile, list[Any], nn.Module | None]:
     """What a model file would hold, items to prove by, and the model if it is of the user's own class."""
     if isinstance(source, (str, os.PathLike)):
         return read_model_file(cast("str", source)), [], None
-    items = list(source.dls.datasets.valid.items)
     content = content_of(source)
     own = copy.deepcopy(bare(source.model)).cpu() if "custom" in content.architecture else None
-    return content, items[:: max(1, len(items) // _SHOWN_AT)][:_SHOWN_AT], own
+    return content, some_items(source), own
 
 
 class _Whole(nn.Module):
@@ -114,26 +112,7 @@ def _graph(predictor: Predictor) -> Any:
         1: torch.export.Dim("height", min=3),
         2: torch.export.Dim("width", min=3),
     }
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of torch's and onnxscript's own, about themselves
-        program: Any = torch.onnx.export(
-            whole, (example,), dynamo=True, dynamic_shapes=(sizes,), verbose=False,
-            input_names=["image"], output_names=["probabilities"],
-        )  # fmt: skip
-    model = program.model_proto
-    for each in (
-        model.graph,
-        *model.graph.node,
-        *model.graph.value_info,
-        *model.graph.initializer,
-        *model.graph.input,
-        *model.graph.output,
-    ):
-        del each.metadata_props[
-            :
-        ]  # where each was in the source: more than all else together, and nobody's business
-        each.doc_string = ""
-    return model
+    return onnx_of(whole, example, sizes, "image", ["probabilities"], folded=True)
 
 
 def _shrink(model: Any, kind: str) -> None:
@@ -196,11 +175,3 @@ def _proof(predictor: Predictor, written: bytes, images: Sequence[Any], toleranc
                 )
             largest = max(largest, difference)
     return Proof(len(images), largest)
-
-
-def _needed() -> None:
-    from importlib.util import find_spec
-
-    for library in ("onnx", "onnxscript", "onnxruntime"):
-        if find_spec(library) is None:
-            raise MissingExtraError(library, needed_for="ONNX export", extra="onnx")
