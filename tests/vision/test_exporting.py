@@ -214,6 +214,23 @@ def test_several_labels_keep_their_threshold(folder: Path, tmp_path: Path) -> No
     assert again.loss_func.thresh == 0.2
 
 
+def test_several_labels_are_made_honest_too(folder: Path, tmp_path: Path) -> None:
+    learn = small_learner(folder, MultiCategoryBlock, get_y=lambda path: ["any", path.parent.name],
+                          metrics=accuracy_multi)  # fmt: skip
+    with learn.no_logging():
+        learn.fit(2, 1e-2)
+    with torch.no_grad():
+        list(learn.model.parameters())[-1].mul_(20)
+    predictor = Predictor.load(learn.export(tmp_path / "it.plain"))
+    told = predictor.card["calibration"]
+    assert told["temperature"] == predictor.meaning.temperature > 1.5 and told["after"] < told["before"]
+    item = learn.dls.datasets.valid.items[0]
+    expected = (predictor.outputs([item])[0] / told["temperature"]).sigmoid()
+    assert torch.allclose(predictor.predict(item).probabilities, expected, atol=1e-6)
+    assert torch.allclose(learn.predict(item)[2], expected, atol=1e-5)
+    assert torch.allclose(load_learner(tmp_path / "it.plain").predict(item)[2], expected, atol=1e-5)
+
+
 def test_numbers_come_back_as_numbers(folder: Path, tmp_path: Path) -> None:
     learn = small_learner(folder, RegressionBlock, get_y=lambda path: float(path.stem), metrics=rmse)
     item = learn.dls.datasets.valid.items[0]
@@ -260,13 +277,16 @@ def test_calibrating_changes_probabilities_and_no_answer(folder: Path) -> None:
     learn = small_learner(folder)
     with learn.no_logging():
         learn.fit(2, 1e-2)
+        with torch.no_grad():
+            list(learn.model.parameters())[-1].mul_(0.1)  # less sure than it may be
         before, targets = learn.get_preds()
         found = learn.calibrate()
         after, _ = learn.get_preds()
     assert torch.equal(before.argmax(1), after.argmax(1)) and not torch.allclose(before, after)
     wanted = -after.log()[range(len(targets)), targets].mean()
     assert wanted <= -before.log()[range(len(targets)), targets].mean() + 1e-6
-    assert found["items"] == len(targets)
+    assert found["items"] == len(targets) and found["after"] < found["before"]
+    assert found["sure"] >= found["sure_right"]
     learn.loss_func = nn.CrossEntropyLoss()
     with pytest.raises(LossError, match="has no temperature"):
         learn.calibrate()

@@ -28,9 +28,7 @@ def text_of(file: ModelFile) -> str:
                              f"{str(data.get('fingerprint'))[:12]}"),
     ]  # fmt: skip
     if calibration:
-        lines.append(_row("calibration", f"error {_number(calibration.get('before'))} before, "
-                          f"{_number(calibration.get('after'))} after a temperature of "
-                          f"{_number(calibration.get('temperature'))}, measured on the items that it was found by"))  # fmt: skip
+        lines.append(_row("calibration", _calibrated(calibration)))
     history = _part(card, "history")
     lines += [
         _row("history", f"{history.get('epochs')} epochs in the last run"),
@@ -56,6 +54,22 @@ def facts_of(file: ModelFile) -> dict[str, Any]:
         "threshold": file.meaning.threshold,
         "numbers": sum(math.prod(tensor.shape) for tensor in file.weights.values()),
     }
+
+
+def _calibrated(told: Mapping[str, Any]) -> str:
+    before, after, temperature = (told.get(name) for name in ("before", "after", "temperature"))
+    if temperature == 1.0:
+        return (
+            f"error {_number(before)} on {_count(told.get('items'))} items; no temperature made that better"
+        )
+    return (
+        f"error {_number(before)} before, {_number(after)} after a temperature of {_number(temperature)}, each of "
+        f"{_count(told.get('items'))} items under one that was found without it"
+    )
+
+
+def _count(value: Any) -> str:
+    return f"{value:.0f}" if isinstance(value, (int, float)) else str(value)
 
 
 def _labels(file: ModelFile) -> Sequence[Any]:

@@ -136,7 +136,8 @@ class BCEWithLogitsLossFlat(Loss):
 
     Shapes are equal, but for axes of one: (B, 1) and (B,) are flattened together. `weight` holds one factor an
     output, `pos_weight` one for its yes alone. `thresh` is on the probability: 0.5 there is 0 on the logit.
-    `decodes` says which exceed it.
+    `decodes` says which exceed it. `temperature` divides the outputs before the sigmoid of `activation`, not in the
+    loss; `learn.calibrate()` finds it.
 
     Raises `LossError` when the shapes differ otherwise.
     """
@@ -151,6 +152,7 @@ class BCEWithLogitsLossFlat(Loss):
     ) -> None:
         self.thresh, self.weight, self.pos_weight = thresh, weight, pos_weight
         self.reduction = reduction
+        self.temperature = 1.0
 
     def __call__(self, inp: Tensor, targ: Tensor) -> Tensor:
         # The factors belong to the last axis, so the loss is taken before it is flattened.
@@ -163,7 +165,7 @@ class BCEWithLogitsLossFlat(Loss):
         return loss.reshape(-1) if self.reduction == "none" else loss
 
     def activation(self, x: Tensor) -> Tensor:
-        return x.sigmoid()
+        return (x if self.temperature == 1 else x / self.temperature).sigmoid()
 
     def decodes(self, x: Tensor) -> Tensor:
         return x > self.thresh

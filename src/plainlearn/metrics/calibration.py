@@ -14,10 +14,19 @@ from torch import Tensor, nn
 
 from plainlearn.core.errors import DataError, ShapeError
 
-__all__ = ["calibration_error", "fit_temperature", "fit_yes_no_temperature", "yes_no_calibration_error"]
+__all__ = [
+    "calibration_error",
+    "cross_fitted",
+    "fit_temperature",
+    "fit_yes_no_temperature",
+    "worth_scaling",
+    "yes_no_calibration_error",
+]
 
 _COLDEST: Final = 0.05
 _HOTTEST: Final = 20.0
+_LEAST: Final = 10  # items from which on a temperature is looked for
+_CERTAIN: Final = 1000  # items that tell it to a few hundredths
 
 
 def calibration_error(probabilities: Tensor, targets: Tensor, bins: int = 15) -> float:
@@ -56,26 +65,93 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     """The number T for which softmax(logits / T) makes the targets likeliest; above 1 for a model that is too sure.
 
     `logits` are (N, K), `targets` (N,) class numbers. The likelihood has one peak in 1/T, which is found to a
-    thousandth, between T = 0.05 and 20.
+    thousandth, between T = 0.05 and 20. To make a model surer than it is, below 1, takes more: there the targets are
+    held to be wrong once in N + 2, or a set without a mistake would call for certainty.
+
+    Source: for that share Platt 1999, Probabilistic Outputs for Support Vector Machines, section 2.2.
     """
     _check(logits, targets)
     exact, rows = _finite(logits), torch.arange(len(targets), device=logits.device)
-    return _likeliest(lambda inverse: -(exact * inverse).log_softmax(dim=1)[rows, targets].mean())
+
+    def lost(inverse: float, doubt: float) -> Tensor:
+        likely = (exact * inverse).log_softmax(dim=1)
+        right, all_of_them = likely[rows, targets].mean(), likely.sum(dim=1).mean()
+        others = max(exact.shape[1] - 1, 1)
+        return -(1 - doubt) * right - doubt * (all_of_them - right) / others
+
+    return _careful(lost, len(targets))
 
 
 def fit_yes_no_temperature(logits: Tensor, targets: Tensor) -> float:
-    """The number T for which sigmoid(logits / T) makes the targets, zeros and ones of the same shape, likeliest."""
+    """The same for sigmoid(logits / T) and targets, zeros and ones, of one shape, such as (N, K) for K labels."""
     _check_alike(logits, targets)
     exact, wanted = _finite(logits), targets.double()
-    lost = nn.functional.binary_cross_entropy_with_logits
-    return _likeliest(lambda inverse: lost(exact * inverse, wanted))
+
+    def lost(inverse: float, doubt: float) -> Tensor:
+        doubted = wanted * (1 - 2 * doubt) + doubt
+        return nn.functional.binary_cross_entropy_with_logits(exact * inverse, doubted)
+
+    return _careful(lost, len(targets))
+
+
+def worth_scaling(logits: Tensor, targets: Tensor, fit: Callable[[Tensor, Tensor], float]) -> float:
+    """The temperature that `fit` finds, if temperatures found without them make items likelier, else 1.
+
+    From few items it is uncertain by a fifth or more, and a model that is honest already would only get worse.
+    """
+    if len(targets) > _CERTAIN:
+        return fit(logits, targets)
+    if len(targets) < _LEAST or _loss(cross_fitted(logits, targets, fit), targets) >= _loss(logits, targets):
+        return 1.0
+    return fit(logits, targets)
+
+
+def cross_fitted(logits: Tensor, targets: Tensor, fit: Callable[[Tensor, Tensor], float]) -> Tensor:
+    """The logits, each divided by the temperature that `fit` finds for items of other folds: what new items would get.
+
+    A temperature looks better on the items that it was fitted to than it is. There are five folds, or two where
+    items are many, or one an item where they are few; the draw is the same each time.
+    """
+    if len(logits) != len(targets) or len(targets) < 2:
+        raise DataError(
+            f"there are {len(targets)} targets for {len(logits)} outputs; expected two or more, one each"
+        )
+    folds = min(2 if len(targets) > _CERTAIN else 5, len(targets))
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0)).to(logits.device)
+    divided = torch.empty_like(logits, dtype=torch.float64)
+    for fold in range(folds):
+        inside = torch.ones(len(targets), dtype=torch.bool, device=logits.device)
+        inside[order[fold::folds]] = False
+        divided[~inside] = logits[~inside].double() / fit(logits[inside], targets[inside])
+    return divided
+
+
+def _loss(logits: Tensor, targets: Tensor) -> float:
+    if targets.shape == logits.shape:
+        return float(nn.functional.binary_cross_entropy_with_logits(logits.double(), targets.double()))
+    return float(nn.functional.cross_entropy(logits.double(), targets))
+
+
+def _careful(lost: Callable[[float, float], Tensor], count: int) -> float:
+    found = _likeliest(lambda inverse: lost(inverse, 0.0))
+    return found if found >= 1 else min(1.0, _likeliest(lambda inverse: lost(inverse, 1 / (count + 2))))
 
 
 def _likeliest(loss: Callable[[float], Tensor]) -> float:
-    low, high, golden = 1 / _HOTTEST, 1 / _COLDEST, (math.sqrt(5) - 1) / 2
-    while high / low > 1.0005:  # golden section
-        a, b = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, b) if float(loss(a)) < float(loss(b)) else (a, high)
+    """The T whose inverse has the lowest loss, by golden section."""
+    golden = (math.sqrt(5) - 1) / 2
+    low, high = 1 / _HOTTEST, 1 / _COLDEST
+    a, b = high - golden * (high - low), low + golden * (high - low)
+    of_a, of_b = float(loss(a)), float(loss(b))
+    while high / low > 1.0005:
+        if of_a < of_b:
+            high, b, of_b = b, a, of_a
+            a = high - golden * (high - low)
+            of_a = float(loss(a))
+        else:
+            low, a, of_a = a, b, of_b
+            b = low + golden * (high - low)
+            of_b = float(loss(b))
     return 2 / (low + high)
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError, LossError
-from plainlearn.losses.losses import CrossEntropyLossFlat
+from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from plainlearn.losses.meaning import decoding_of
-from plainlearn.metrics.calibration import calibration_error, fit_temperature
+from plainlearn.metrics.calibration import (
+    calibration_error,
+    cross_fitted,
+    fit_temperature,
+    fit_yes_no_temperature,
+    worth_scaling,
+    yes_no_calibration_error,
+)
 from plainlearn.train.step import loss_name
 
 if TYPE_CHECKING:
@@ -38,31 +47,56 @@ def predict(learner: Learner, item: Any) -> tuple[Any, Tensor, Tensor]:
 def calibrate(learner: Learner) -> dict[str, float]:
     """Find the temperature that makes probabilities honest on the validation set, and use it from now on.
 
-    Outputs are divided by it before the softmax; no answer changes by that. Returns `temperature`, and the expected
-    calibration error `before` and `after` on those same items, how many being `items`.
-    Raises `LossError` where the loss has no temperature: only ours of one class among several has.
+    Outputs are divided by it before the softmax, or of several labels before the sigmoid; no answer changes by that,
+    unless labels have another threshold than 0.5. It stays 1 where they are honest already, as far as so many items
+    can tell. Returns `temperature`, and the expected calibration error `before`, of the outputs as they are, and
+    `after`, with each item under a temperature that was found without it, as a new item is; `items` is how many there
+    were, `sure` and `sure_right` how many answers were then above 90% sure, and right.
+    Raises `LossError` where the loss has no temperature: only ours of classes or labels has.
     """
     outputs, targets = learner.get_preds(act=lambda outputs: outputs)
     found = fit_calibration(learner.loss_func, outputs, targets)
     if not found:
         raise LossError(
-            f"the loss {loss_name(learner.loss_func)} has no temperature; only that of one class among several has",
+            f"the loss {loss_name(learner.loss_func)} has no temperature for outputs like these; only that of one class among "
+            "several, or of several labels, has",
             try_="learn.loss_func = CrossEntropyLossFlat()",
         )
     return found
 
 
 def fit_calibration(loss_func: Any, outputs: Any, targets: Any) -> dict[str, float]:
-    """`calibrate`, with the outputs for the validation set at hand; empty where the loss has no temperature."""
+    """`calibrate`, with the outputs for the validation set at hand; empty where there is no temperature to be found."""
     if (
-        not isinstance(loss_func, CrossEntropyLossFlat)
-        or not isinstance(outputs, Tensor)
+        not isinstance(outputs, Tensor)
+        or not isinstance(targets, Tensor)
         or outputs.ndim != 2
+        or len(outputs) < 2
     ):
         return {}
-    found = fit_temperature(outputs, targets)
-    before, after = (
-        calibration_error((outputs / each).softmax(dim=1), targets) for each in (loss_func.temperature, found)
-    )
-    loss_func.temperature = found
-    return {"temperature": found, "before": before, "after": after, "items": float(len(targets))}
+    if isinstance(loss_func, CrossEntropyLossFlat):
+        fit, error, activation = fit_temperature, calibration_error, partial(torch.softmax, dim=1)
+    elif isinstance(loss_func, BCEWithLogitsLossFlat) and outputs.shape == targets.shape:
+        fit, error, activation = fit_yes_no_temperature, yes_no_calibration_error, torch.sigmoid
+    else:
+        return {}
+    careful = partial(worth_scaling, fit=fit)
+    honest = activation(cross_fitted(outputs, targets, careful))
+    loss_func.temperature = careful(outputs, targets)
+    sure, right = _sure(honest, targets)
+    return {
+        "temperature": loss_func.temperature,
+        "before": error(activation(outputs.double()), targets),
+        "after": error(honest, targets),
+        "items": float(len(targets)),
+        "sure": float(sure.sum()),
+        "sure_right": float((sure & right).sum()),
+    }
+
+
+def _sure(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Which answers are above 90% sure, and which are right."""
+    if probabilities.shape == targets.shape:
+        return torch.maximum(probabilities, 1 - probabilities) > 0.9, (probabilities > 0.5) == (targets > 0.5)
+    confidence, answer = probabilities.max(dim=1)
+    return confidence > 0.9, answer == targets

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.blocks import CategoryBlock
+from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
 from plainlearn.inference import unlike
 from plainlearn.inference.meaning import meaning_of
 from plainlearn.inference.modelfile import ModelFile, write_model_file
@@ -95,14 +95,17 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
     seen = _validated(learn)
     calibration: dict[str, float] = {}
     known: dict[str, Tensor] = {}
-    if seen is not None and isinstance(targets[0], CategoryBlock) and meaning.activation == "softmax":
-        if calibrate:
-            calibration = fit_calibration(learn.loss_func, seen.outputs, seen.targets)
-        if seen.features is not None:
-            known, limit = unlike.learned_from(seen.features, seen.targets)
-            meaning = meaning_of(learn.loss_func, unlike_above=limit)
-        else:
-            meaning = meaning_of(learn.loss_func)
+    if seen is not None and calibrate and isinstance(targets[0], (CategoryBlock, MultiCategoryBlock)):
+        calibration = fit_calibration(learn.loss_func, seen.outputs, seen.targets)
+    limit: float | None = None
+    if (
+        seen is not None
+        and seen.features is not None
+        and isinstance(targets[0], CategoryBlock)
+        and meaning.activation == "softmax"
+    ):
+        known, limit = unlike.learned_from(seen.features, seen.targets)
+    meaning = meaning_of(learn.loss_func, unlike_above=limit)
     model = bare(learn.model)
     state = model_state(model)
     return ModelFile(

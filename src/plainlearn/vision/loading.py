@@ -36,7 +36,7 @@ def load_learner(
     folder, device = Path(file).absolute().parent, "cpu" if cpu else None
     dls = FileLoaders(predictor.pipeline, predictor.target, device=device, path=folder)
     loss = dls.loss_func
-    if isinstance(loss, CrossEntropyLossFlat):
+    if isinstance(loss, (CrossEntropyLossFlat, BCEWithLogitsLossFlat)):
         loss.temperature = predictor.meaning.temperature
     if isinstance(loss, BCEWithLogitsLossFlat):
         loss.thresh = predictor.meaning.threshold
