@@ -12,14 +12,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from plainlearn.core.errors import ArgumentError, DataError, StorageError
+from plainlearn.core.errors import ArgumentError, DataError, MissingFileError, StorageError
 from plainlearn.core.seed import set_seed
 from plainlearn.data.download import untar_data
 from plainlearn.data.urls import URLs
+from plainlearn.inference.modelfile import read_model_file
 from plainlearn.runs import Asked, train
+from plainlearn.runs.leaving import eject_run
 from plainlearn.runs.pictures import Pictures, pictures_of
 from plainlearn.runs.plan import Pace, Plan, plan_at
 from plainlearn.runs.record import held, read_record
@@ -122,8 +125,6 @@ def test_a_run_of_epochs_is_fine_tune_to_the_bit(folder: Path) -> None:
     made = Predictor.load(wanted.out)
     items = [pair.file for pair in learn.dls.datasets.valid.items]  # pyright: ignore[reportAttributeAccessIssue]
     assert torch.equal(made.outputs(items).argmax(1), learn.get_preds()[0].argmax(1))
-    from plainlearn.inference.modelfile import read_model_file
-
     for name, value in read_model_file(wanted.out).weights.items():
         assert torch.equal(value, learn.model.state_dict()[name]), name
 
@@ -297,3 +298,27 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(tmp_path: Path, how: 
     assert whole.returncode == 0, whole.stderr
     first, second = (Predictor.load(place / "made.plain").model.state_dict() for place in (tmp_path, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_a_run_as_a_script_ends_with_the_weights_of_the_model_file(folder: Path) -> None:
+    wanted = asked(folder, size=64)
+    outcome = train(wanted, say=lambda _: None)
+    assert outcome.kept == "tuned"
+    path, note = eject_run(wanted.beside)
+    assert "to the bit" in note
+    subprocess.run([sys.executable, str(path)], check=True, capture_output=True, cwd=folder.parent)
+    with np.load(path.with_name("made-trained.npz")) as trained:
+        for name, value in read_model_file(wanted.out).weights.items():
+            assert np.array_equal(trained[name], value.numpy()), name
+
+
+def test_what_is_no_run_is_told_by_its_name(folder: Path) -> None:
+    with pytest.raises(MissingFileError, match="is no folder of a run"):
+        eject_run(folder)
+    beside = folder.parent / "made.run"
+    beside.mkdir()
+    for text in ("{", "[]", '{"version": 9}', '{"version": 1, "asked": {}}', '{"version": 1, "more": 1}'):
+        (beside / "run.json").write_text(text)
+        with pytest.raises(DataError, match=r"run\.json cannot be used"):
+            read_record(beside)

@@ -18,6 +18,7 @@ import typer
 from plainlearn._version import __version__
 from plainlearn.cli.check import check
 from plainlearn.cli.demo import demo
+from plainlearn.cli.eject import eject
 from plainlearn.cli.evaluate import evaluate
 from plainlearn.cli.export import export
 from plainlearn.cli.info import info
@@ -103,6 +104,7 @@ _app.command()(demo)
 _app.command()(check)
 _app.command()(train)
 _app.command()(evaluate)
+_app.command()(eject)
 _app.command()(export)
 _app.command()(info)
 _app.command()(predict)

@@ -1,0 +1,25 @@
+"""`plainlearn eject RUN`: a run as a plain PyTorch script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def eject(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, NAME.run, or its model file.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The script; NAME.py beside the model file if not given."),
+    ] = None,
+) -> None:
+    """Write what a run did as one readable PyTorch script that needs no plainlearn.
+
+    Beside it go the weights that it starts from and a table of the images. Nothing is trained.
+    """
+    from plainlearn.runs.leaving import eject_run
+
+    path, note = eject_run(run, out)
+    typer.echo(f"{path}: {note}\nRun it with: python {path}")
