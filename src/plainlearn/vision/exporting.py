@@ -71,7 +71,7 @@ def export(
 
 def some_items(learn: Learner) -> list[Any]:
     """A few validation items from all over, to prove by that two ways to predict say the same."""
-    items: list[Any] = list(cast(BlockLoaders, learn.dls).datasets.valid.items)
+    items: list[Any] = list(cast(BlockLoaders, learn.dls).datasets.valid.values(0))
     return items[:: max(1, len(items) // _SHOWN_AT)][:_SHOWN_AT]
 
 
@@ -104,7 +104,7 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
         and isinstance(targets[0], CategoryBlock)
         and meaning.activation == "softmax"
     ):
-        known, limit = unlike.learned_from(seen.features, seen.targets)
+        known, limit = unlike.learned_from(bare(learn.model), seen.features)
     meaning = meaning_of(learn.loss_func, unlike_above=limit)
     model = bare(learn.model)
     state = model_state(model)
