@@ -34,7 +34,7 @@ def seed_lines(loader: DataLoader) -> list[str]:
 def function(name: str, says: str, lines: list[str]) -> str:
     """The source of a function that gives batches."""
     body = "\n".join(f"    {line}" for line in lines)
-    return f'def {name}() -> Iterator[tuple[Tensor, Tensor]]:\n    """{says}"""\n{body}\n\n\n'
+    return f'def {name}() -> Batches:\n    """{says}"""\n{body}\n\n\n'
 
 
 def as_array(tensor: Tensor, what: str) -> NDArray[Any]:

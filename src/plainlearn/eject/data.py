@@ -13,8 +13,8 @@ from plainlearn.eject.code import DataCode, as_array, function, seed_lines
 from plainlearn.eject.text import pieces_of
 
 
-def data_code(dls: Any, stem: str) -> DataCode:
-    """What the script called `stem` needs for the batches of `dls`.
+def data_code(dls: Any) -> DataCode:
+    """What a script needs for the batches of `dls`.
 
     Raises `ArgumentError`, naming it, for whatever has a say in the batches and cannot be written down.
     """
@@ -25,7 +25,7 @@ def data_code(dls: Any, stem: str) -> DataCode:
     if isinstance(dls, BlockLoaders):
         from plainlearn.eject.pictures import pictures_code
 
-        return pictures_code(dls, stem)
+        return pictures_code(dls)
     return _tensors_code(dls)
 
 

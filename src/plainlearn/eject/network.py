@@ -12,10 +12,11 @@ from torch import nn
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.eject.source import Copied, is_of_a_library
+from plainlearn.eject.text import WIDTH
 from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten
 from plainlearn.vision.models import ExpectedInput, VisionModel
 
-_WIDE = 100  # of a line of code, with room for what stands before it
+_WIDE = WIDTH - len("model = ")
 
 
 def code_of(model: nn.Module, copied: Copied, indent: int = 0) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.eject.text import call
+from plainlearn.eject.text import Piece, call, free_names, listing, part
 from plainlearn.optim.groups import split_by_depth
+from plainlearn.optim.optimizers import momentum_of
 from plainlearn.train.features import head_of
 from plainlearn.train.freezing import freeze, unfreeze
 from plainlearn.train.loop import Learner
@@ -90,11 +93,7 @@ def depths_code(learn: Learner) -> list[str]:
     lines = ["DEPTHS = ["]
     for depth in split_by_depth(learn.model, learn.splitter):
         prefixes = prefixes_of(learn.model, {names[id(parameter)] for parameter in depth})
-        lines += (
-            call("", [f'"{prefix}"' for prefix in prefixes], 4)
-            if len(prefixes) > 1
-            else [f'    ("{prefixes[0]}",)']
-        )
+        lines += listing("", "()", [f'"{prefix}"' for prefix in prefixes], 4)
         lines[-1] += ","
     return [*lines, "]"]
 
@@ -157,13 +156,21 @@ def _made(kind: type) -> str:
 # ---- whole runs
 
 
-def fit_code(learn: Learner, epochs: int, lr: Any, wd: float | None = None) -> tuple[list[str], str]:
-    """`learn.fit` as statements, and as a person would call it."""
+@dataclass(frozen=True)
+class Run:
+    """A run as statements, and as a person would call it; the settings and definitions that it alone has."""
+
+    lines: list[str]
+    call: str
+    settings: list[str] = field(default_factory=list[str])
+    definitions: dict[str, Piece] = field(default_factory=dict[str, Piece])
+
+
+def fit_code(learn: Learner, epochs: int, lr: Any, wd: float | None = None) -> Run:
+    """`learn.fit` as a run."""
     rate = learn.lr if lr is None else lr
-    return [
-        *optimizer_code(learn, rate, wd),
-        f"fit(model, optimizer, epochs={epochs})",
-    ], f"fit({epochs}, {shown(rate)})"
+    lines = [*optimizer_code(learn, rate, wd), f"fit(model, optimizer, epochs={epochs})"]
+    return Run(lines, f"fit({epochs}, {shown(rate)})")
 
 
 def one_cycle_code(
@@ -175,12 +182,26 @@ def one_cycle_code(
     pct_start: float = 0.25,
     wd: float | None = None,
     moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
-) -> tuple[list[str], str]:
+) -> Run:
     """`learn.fit_one_cycle`, likewise."""
     rate = learn.lr if lr is None else lr
-    given = {"epochs": epochs, "pct_start": pct_start, "div": div, "div_final": div_final, "moms": moms}
-    lines = call("fit_one_cycle", ["model", "optimizer", *_shown(given)])
-    return [*optimizer_code(learn, rate, wd), *lines], f"fit_one_cycle({epochs}, {shown(rate)})"
+    made = optimizer_code(learn, rate, wd)
+    given = {"epochs": epochs, "pct_start": pct_start, "div": div, "div_final": div_final}
+    lines = [*made, *call("fit_one_cycle", ["model", "optimizer", *_shown(given)])]
+    settings = [f"STEPS_OF_EPOCH = {len(learn.dls.train)}"]
+    # The line of the loop that moves the momentum is for the optimizer that there is.
+    piece, line = part("loop")["fit_one_cycle"], 'group["momentum"] = cycle(done, pct_start, *MOMENTUM)\n'
+    group, text = learn.optimizer.param_groups[0], piece.text
+    if moms is None or not momentum_of(group):
+        text = text.replace(" " * 16 + line, "").replace("fall; momentum goes the other way.", "fall.")
+    else:
+        settings.append(f"MOMENTUM = {moms!r}")
+        if "betas" in group:
+            text = text.replace(
+                line, 'group["betas"] = (cycle(done, pct_start, *MOMENTUM), group["betas"][1])\n'
+            )
+    own = {"fit_one_cycle": Piece(text, piece.needs & set(free_names(ast.parse(text))))}
+    return Run(lines, f"fit_one_cycle({epochs}, {shown(rate)})", settings, own)
 
 
 def fine_tune_code(
@@ -194,7 +215,7 @@ def fine_tune_code(
     wd: float | None = None,
     *,
     features: bool | None = None,
-) -> tuple[list[str], str]:
+) -> Run:
     """`learn.fine_tune`, likewise; `lr` is its `base_lr`."""
     rate = 2e-3 if lr is None else lr
     lines: list[str] = []
@@ -206,29 +227,30 @@ def fine_tune_code(
             "# First the head alone, so that its first, wild steps do not spoil what the body knows."
         )
         if serve:
-            names: dict[int, str] = {
-                id(part): name for name, part in cast("Any", learn.model).named_modules()
-            }
-            head = names[id(head_of(learn).linear)]
-            lines += call("fit_head", ["model", f'head=model.get_submodule("{head}")'])
+            lines += call("fit_head", ["model", f"head={_path_to(head_of(learn).linear, learn.model)}"])
         else:
-            lines += (
-                freeze_code(learn)
-                + one_cycle_code(learn, freeze_epochs, slice(rate), pct_start=0.99, wd=wd)[0]
-            )
+            lines += freeze_code(learn)
+            lines += one_cycle_code(learn, freeze_epochs, slice(rate), pct_start=0.99, wd=wd).lines
         lines.append("")
     unfreeze(learn)
     base, rate = rate, rate / 2
-    if (
-        serve
-    ):  # from a head that is as good as it can be, the first steps lead away: a short run takes small ones
+    if serve:  # as in `fine_tune`: from a head that is as good as it can be, the first steps lead away
         rate *= min(1.0, epochs * len(learn.dls.train) / _STEPS_TO_SETTLE)
+    then = one_cycle_code(learn, epochs, slice(rate / lr_mult, rate), div=div, pct_start=pct_start, wd=wd)
     lines += [
         "# Then all depths, the early ones in smaller steps: they know what every picture has.",
         "model.requires_grad_(True)",
-        *one_cycle_code(learn, epochs, slice(rate / lr_mult, rate), div=div, pct_start=pct_start, wd=wd)[0],
+        *then.lines,
     ]
-    return lines, f"fine_tune({epochs}, {shown(base)})"
+    return replace(then, lines=lines, call=f"fine_tune({epochs}, {shown(base)})")
+
+
+def _path_to(part: Any, model: nn.Module) -> str:
+    """An expression for a part of a part of the model, in places if all of them have places."""
+    name: str = next(name for name, each in cast("Any", model).named_modules() if each is part)
+    if all(place.isdigit() for place in name.split(".")):
+        return "model" + "".join(f"[{place}]" for place in name.split("."))
+    return f'model.get_submodule("{name}")'
 
 
 def freeze_code(learn: Learner) -> list[str]:
@@ -249,7 +271,7 @@ def shown(rate: float | slice) -> str:
     return f"{rate:g}"
 
 
-RECIPES: Final[Mapping[str, Callable[..., tuple[list[str], str]]]] = {
+RECIPES: Final[Mapping[str, Callable[..., Run]]] = {
     "fit": fit_code,
     "fit_one_cycle": one_cycle_code,
     "fine_tune": fine_tune_code,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 #: The parts in the order in which a script has them.
-_PARTS: Final = (
-    *(f"parts/{part}" for part in ("metrics", "seeds", "rows", "pictures", "geometry", "sampling_numba", "light", "layers",
-                                   "table", "loop", "probe")),
-    "../optim/lbfgs",
-)  # fmt: skip
+_PARTS: Final = ("kinds", "seeds", "rows", "pictures", "geometry", "light", "sampling_numba", "layers", "metrics", "table", "loop",
+                 "probe")  # fmt: skip
+#: What is made for each script, and stands before the part after it.
+_BEFORE: Final = {"train_batches": "seeds", "valid_batches": "seeds", "calm_batches": "seeds",
+                  "item_maps": "geometry", "batch_maps": "geometry", "light": "geometry"}  # fmt: skip
 
 #: Of a line of a script.
 WIDTH: Final = 110
@@ -29,6 +29,7 @@ IMPORTS: Final[Mapping[str, str]] = {
     "Iterable": "from collections.abc import Iterable",
     "Iterator": "from collections.abc import Iterator",
     "Callable": "from collections.abc import Callable",
+    "Optimizer": "from torch.optim import Optimizer",
     "Path": "from pathlib import Path",
     "Self": "from typing import Self",
     "Sequence": "from collections.abc import Sequence",
@@ -63,11 +64,42 @@ class Piece:
 @cache
 def _parts() -> dict[str, Piece]:
     """Every definition of the parts, in their order, by its name."""
-    found: dict[str, Piece] = {}
-    here = Path(__file__).parent
-    for part in _PARTS:
-        found |= pieces_of((here / f"{part}.py").read_text("utf-8"))
+    return {name: piece for each in _PARTS for name, piece in part(each).items()}
+
+
+def _in_order(own: Mapping[str, Piece]) -> dict[str, Piece]:
+    """What a script may use: the user's own first, then the parts, with what `own` has in their place or before them."""
+    found = {name: piece for name, piece in own.items() if name not in _BEFORE and name not in _parts()}
+    for each in _PARTS:
+        found |= {name: own[name] for name, before in _BEFORE.items() if before == each and name in own}
+        found |= {name: own.get(name, piece) for name, piece in part(each).items()}
     return found
+
+
+@cache
+def part(name: str) -> dict[str, Piece]:
+    """The definitions of one part, for those that a script has in place of others of the same names."""
+    return pieces_of((Path(__file__).parent / "parts" / f"{name}.py").read_text("utf-8"))
+
+
+def quoted(text: str) -> str:
+    """A text as a script writes it: in double quotes, unless it has some itself."""
+    plain = repr(text)
+    return plain if '"' in text else f'"{plain[1:-1]}"'.replace("\\'", "'")
+
+
+def listing(name: str, brackets: str, items: Iterable[str], indent: int = 0) -> list[str]:
+    """`name = [items]` as lines of a script: on one if it fits, else one an item, as the formatter does."""
+    given, margin = list(items), " " * indent
+    comma = "," if brackets == "()" and len(given) == 1 else ""
+    line = f"{margin}{name}{brackets[0]}{', '.join(given)}{comma}{brackets[1]}"
+    if len(line) < WIDTH:  # a comma may follow
+        return [line]
+    return [
+        f"{margin}{name}{brackets[0]}",
+        *(f"{margin}    {each}," for each in given),
+        f"{margin}{brackets[1]}",
+    ]
 
 
 def names_of_parts() -> set[str]:
@@ -123,7 +155,7 @@ def compose(
     comes from the parts. `own_imports` say how the user's code imports what it uses, by name.
     """
     settings, run = list(settings), list(run)
-    known = {**own, **{name: piece for name, piece in _parts().items() if name not in own}}
+    known = _in_order(own)
     imports = {**IMPORTS, **own_imports}
     needed: set[str] = set()
     waiting = set(free_names(ast.parse("\n".join([*settings, *run]))))

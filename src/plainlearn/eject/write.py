@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,15 +14,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from plainlearn._version import __version__
-from plainlearn.core.errors import ArgumentError, StorageError
+from plainlearn.core.errors import ArgumentError
 from plainlearn.core.seed import preserve_random_state
+from plainlearn.core.wholefile import whole_file
 from plainlearn.eject.code import as_array
 from plainlearn.eject.data import data_code
 from plainlearn.eject.network import code_of
 from plainlearn.eject.recipe import RECIPES, depths_code, freeze_code, memory_of
 from plainlearn.eject.source import Copied
-from plainlearn.eject.text import compose, names_of_parts
-from plainlearn.losses.losses import CrossEntropyLossFlat, MSELossFlat
+from plainlearn.eject.text import compose, listing, names_of_parts, quoted
+from plainlearn.losses.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropy, MSELossFlat
 from plainlearn.metrics.functions import accuracy, error_rate
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.loop import Learner
@@ -33,11 +33,18 @@ from plainlearn.train.twin import model_kept
 
 Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
 
+#: What lies beside a script that has data in arrays, or a table of files.
+_LIES: Final = {
+    (True, False): "the weights that it starts from, and the data",
+    (False, True): "the weights that it starts from,\nthe .csv says which files are for what",
+    (False, False): "the weights that it starts from",
+}
 _MARK = "the plain PyTorch of a learner"
 #: Names that the statements of a script set or use.
-_TAKEN = {"HERE", "DATA", "TABLE", "BATCH_SIZE", "SIZE", "NAMES", "STEPS_OF_EPOCH", "DEPTHS", "RADIUS", "REST", "MOVING",
-          "start", "model", "loss_func", "metrics", "groups", "optimizer", "train_batches", "valid_batches", "train_items",
-          "valid_items", "train_x", "train_y", "valid_x", "valid_y", "item_maps", "batch_maps", "light"}  # fmt: skip
+_TAKEN = {"SCRIPT", "DATA", "BATCH_SIZE", "SIZE", "NAMES", "STEPS_OF_EPOCH", "MOMENTUM", "DEPTHS", "RADIUS",
+          "REST", "MOVING", "calm_items", "trained", "start", "model", "loss_func", "metrics", "groups",
+          "optimizer", "train_batches", "valid_batches", "train_items", "valid_items", "train_x", "train_y",
+          "valid_x", "valid_y", "item_maps", "batch_maps", "light"}  # fmt: skip
 
 
 def eject(
@@ -71,16 +78,15 @@ def eject(
             afterwards.callback(parameter.requires_grad_, parameter.requires_grad)
         for group in getattr(learn.optimizer, "param_groups", ()):
             afterwards.callback(group.update, lr=group["lr"])
-        text, arrays, table = _script(twin, target.stem, recipe, checked_epochs(epochs), lr, seed, settings)
-    try:
-        np.savez(target.with_suffix(".npz"), **arrays)
-        if table:
-            target.with_suffix(".csv").write_text(table, "utf-8")
-        target.write_text(text, "utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"{target} cannot be written: {error.strerror or error}", try_="another folder"
-        ) from error
+        text, arrays, table = _script(twin, recipe, checked_epochs(epochs), lr, seed, settings)
+    # The script comes last: where it is, what it needs is there already.
+    with whole_file(target.with_suffix(".npz"), sum(array.nbytes for array in arrays.values())) as file:
+        np.savez(file, **arrays)
+    for suffix, content in ((".csv", table), (".py", text)):
+        if content:
+            data = content.encode("utf-8")
+            with whole_file(target.with_suffix(suffix), len(data)) as file:
+                file.write(data)
     return target
 
 
@@ -94,7 +100,7 @@ def _check(learn: Learner, target: Path, recipe: str) -> None:
         raise ArgumentError(
             f"recipe is {recipe!r}; expected {', '.join(get_args(Recipe))}", try_='recipe="fit_one_cycle"'
         )
-    if target.suffix != ".py" or not re.fullmatch(r"[\w.-]+", target.stem):
+    if target.suffix != ".py" or not target.stem.strip():
         raise ArgumentError(
             f"path is {str(target)!r}; expected the name of a Python file", try_='eject(learn, "train.py", …)'
         )
@@ -121,7 +127,6 @@ def _check(learn: Learner, target: Path, recipe: str) -> None:
 
 def _script(
     learn: Learner,
-    stem: str,
     recipe: Recipe,
     epochs: int,
     lr: float | slice | None,
@@ -129,62 +134,60 @@ def _script(
     settings: dict[str, Any],
 ) -> tuple[str, dict[str, Any], str]:
     copied = Copied()
-    loss, metrics = (
-        _loss_code(learn.loss_func, copied),
-        [_metric_code(metric, copied) for metric in learn.metrics],
-    )
+    loss, loss_arrays = _loss_code(learn.loss_func, copied)
+    metrics = [_metric_code(metric, copied) for metric in learn.metrics]
     model = code_of(learn.model, copied)
-    data = data_code(learn.dls, stem)
+    data = data_code(learn.dls)
     if clash := sorted(set(copied.pieces) & (names_of_parts() | _TAKEN)):
         raise ArgumentError(f"the script has something of its own that is called {clash[0]}, as a function of yours is",
                             try_=f"another name for {clash[0]}")  # fmt: skip
     arrays = {f"model.{name}": as_array(value, name) for name, value in learn.model.state_dict().items()}
-    arrays |= data.arrays
+    arrays |= data.arrays | loss_arrays
     memory = memory_of(learn)
     if seed is None:
         arrays["random_state"] = torch.get_rng_state().numpy()
     frozen = any(not parameter.requires_grad for parameter in learn.model.parameters())
     begin = freeze_code(learn) if frozen and recipe != "fine_tune" else []
-    stages, call = RECIPES[recipe](learn, epochs, lr, **settings)
-    if any("optimizer.state" in line for line in stages):
+    run = RECIPES[recipe](learn, epochs, lr, **settings)
+    if any("optimizer.state" in line for line in run.lines):
         arrays |= {name: as_array(value, name) for name, value in memory.items()}
     names = ["train_loss", "valid_loss", *(meter.name for meter in learn.meters)]
-    constants = ["HERE = Path(__file__).parent", *data.settings, f"NAMES = {_list(names)}"]
-    if any("fit_one_cycle" in line for line in stages):
-        constants.append(f"STEPS_OF_EPOCH = {len(learn.dls.train)}")
-    if any("DEPTHS" in line for line in stages):
+    constants = [
+        "SCRIPT = Path(__file__)",
+        *data.settings,
+        *listing("NAMES = ", "[]", map(quoted, names)),
+        *run.settings,
+    ]
+    if any("DEPTHS" in line for line in run.lines):
         constants += depths_code(learn)
-    run = [
+    statements = [
         "# Sums are taken in an order, and so have last bits, that depend on the number of threads.",
         f"torch.set_num_threads({torch.get_num_threads()})",
-        f'start = np.load(HERE / "{stem}.npz")',
+        'start = np.load(SCRIPT.with_suffix(".npz"))',
         *data.load,
         "",
         f"model = {model}",
         *(["model.to(memory_format=torch.channels_last)"] if _is_channels_last(learn.model) else []),
         'model.load_state_dict({name: torch.from_numpy(start[f"model.{name}"]) for name in model.state_dict()})',
         f"loss_func = {loss}",
-        f"metrics = [{', '.join(metrics)}]",
+        *listing("metrics = ", "[]", metrics),
         "",
         f"torch.manual_seed({seed})"
         if seed is not None
         else 'torch.set_rng_state(torch.from_numpy(start["random_state"]))',
         *begin,
-        *stages,
+        *run.lines,
         "",
-        f'np.savez(HERE / "{stem}-trained.npz", **{{name: value.numpy() for name, value in model.state_dict().items()}})',
+        "trained = {name: value.numpy() for name, value in model.state_dict().items()}",
+        'np.savez(SCRIPT.with_name(f"{SCRIPT.stem}-trained.npz"), **trained)',
     ]
-    lies = f"the weights that it starts from{', and the data' if data.arrays else ''}"
-    lies = f"{stem}.npz beside it holds {lies}" + (
-        f";\n{stem}.csv says which files are for what." if data.table else "."
-    )
     says = (
-        f"{call}: {_MARK}, written by plainlearn {__version__}.\n\n"
-        f"Run it with `python {stem}.py`. {lies}\n"
-        f"It ends with the same weights as the learner, to the bit, and keeps them in {stem}-trained.npz.\n"
+        f"{run.call}: {_MARK}, written by plainlearn {__version__}.\n\n"
+        f"Run it with Python. The .npz beside it holds {_LIES[bool(data.arrays), bool(data.table)]}.\n"
+        "It ends with the same weights as the learner, to the bit, and keeps them in the -trained.npz.\n"
     )
-    own = {**copied.pieces, **data.definitions}
-    return compose(says, constants, own, copied.imports, run), arrays, data.table
+    own = {**copied.pieces, **data.definitions, **run.definitions}
+    return compose(says, constants, own, copied.imports, statements), arrays, data.table
 
 
 def _is_channels_last(model: nn.Module) -> bool:
@@ -196,15 +199,24 @@ def _is_channels_last(model: nn.Module) -> bool:
     return bool(wide) and all(value.is_contiguous(memory_format=torch.channels_last) for value in wide)
 
 
-def _loss_code(loss_func: Any, copied: Copied) -> str:
-    if type(loss_func) is CrossEntropyLossFlat:
-        usual = loss_func.weight is None and (
-            loss_func.axis,
-            loss_func.ignore_index,
-            loss_func.label_smoothing,
-        ) == (-1, -100, 0)
-        if usual and loss_func.reduction == "mean":
-            return "F.cross_entropy"
+def _loss_code(loss_func: Any, copied: Copied) -> tuple[str, dict[str, Any]]:
+    """The loss as an expression, and the arrays that it asks for."""
+    if type(loss_func) in (CrossEntropyLossFlat, LabelSmoothingCrossEntropy) and loss_func.axis in (-1, 1):
+        options: dict[str, Any] = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0}
+        given = {
+            name: getattr(loss_func, name) for name in options if getattr(loss_func, name) != options[name]
+        }
+        shown = [f"{name}={value!r}" for name, value in given.items()]
+        if "reduction" not in given:
+            if loss_func.weight is not None:
+                weight = as_array(loss_func.weight.float(), "the loss")
+                shown.insert(0, 'weight=torch.from_numpy(start["loss.weight"])')
+                return f"nn.CrossEntropyLoss({', '.join(shown)})", {"loss.weight": weight}
+            return f"nn.CrossEntropyLoss({', '.join(shown)})" if shown else "F.cross_entropy", {}
+    return _other_loss(loss_func, copied), {}
+
+
+def _other_loss(loss_func: Any, copied: Copied) -> str:
     if type(loss_func) is MSELossFlat and loss_func.reduction == "mean":
         return "squared_error"
     if isinstance(loss_func, nn.Module) and type(loss_func).__module__ == "torch.nn.modules.loss":
@@ -223,7 +235,3 @@ def _metric_code(metric: Any, copied: Copied) -> str:
     if metric in (accuracy, error_rate):
         return metric.__name__
     return copied.take(metric, "the metric")
-
-
-def _list(names: list[str]) -> str:
-    return "[" + ", ".join(f'"{name}"' for name in names) + "]"

@@ -18,7 +18,7 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 _FUSED_ON = {"cpu", "cuda", "mps"}
 
 
-class _WithoutCompiler(torch.optim.Optimizer):
+class WithoutCompiler(torch.optim.Optimizer):
     """torch's optimizer without the wrappers that load torch's compiler: 3 CPU seconds at the first use.
 
     The wrappers keep the compiler out of an optimizer's code when a whole step is compiled. We
@@ -49,7 +49,7 @@ _adam_step = unwrap(cast("Callable[..., Any]", torch.optim.Adam.step))
 _rmsprop_step = unwrap(cast("Callable[..., Any]", torch.optim.RMSprop.step))
 
 
-class SGD(_WithoutCompiler, torch.optim.SGD):
+class SGD(WithoutCompiler, torch.optim.SGD):
     """Stochastic gradient descent: `mom` is the momentum, 0..1, `wd` torch's L2 weight decay.
 
     `params` are tensors, or groups of them as torch's optimizers take them; `lr` is the step's size.
@@ -74,7 +74,7 @@ class SGD(_WithoutCompiler, torch.optim.SGD):
         return _sgd_step(self, closure)
 
 
-class Adam(_WithoutCompiler, torch.optim.Adam):
+class Adam(WithoutCompiler, torch.optim.Adam):
     """Adam, with the weight decay `wd` apart from the gradient (AdamW) unless `decouple_wd=False`.
 
     `mom` and `sqr_mom`, both 0..1, are how slowly the means of the gradient and of its square forget;
@@ -104,7 +104,7 @@ class Adam(_WithoutCompiler, torch.optim.Adam):
         return _adam_step(self, closure)
 
 
-class RMSProp(_WithoutCompiler, torch.optim.RMSprop):
+class RMSProp(WithoutCompiler, torch.optim.RMSprop):
     """Gradients divided by the root of the mean of their squares, which forgets by `sqr_mom` a step.
 
     The other arguments are those of `SGD` and `Adam`. Source: Hinton, Neural Networks for Machine Learning, lecture 6e.

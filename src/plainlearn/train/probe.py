@@ -144,8 +144,8 @@ def features_serve(learner: Learner) -> bool:
     return 0 < items * head.linear.in_features * 4 <= _SMALL_ENOUGH
 
 
-def fit_head(learner: Learner) -> None:
-    """Fit the linear head to features computed once, and print the row of the table that an epoch would."""
+def fit_head(learner: Learner) -> Epoch:
+    """Fit the linear head to features computed once; prints, and returns, the row of the table that an epoch would."""
     started = time.perf_counter()
     head = head_of(learner)
     assert head.linear is not None
@@ -174,6 +174,7 @@ def fit_head(learner: Learner) -> None:
             values = measured(features_of(learner, learner.dls.valid, head))
         row = Epoch(0, train_loss, values[0], tuple(values[1:]), time.perf_counter() - started)
         learner.progress.on_epoch(view, row)
+        return row
 
 
 def is_class_loss(loss_func: Any) -> bool:
@@ -198,28 +199,14 @@ def _fitted(train: Features, classes: int, loss_func: LossFunc) -> tuple[nn.Line
     mean = train.rows.mean(0)
     centred = train.rows - mean
     scale = _NORM / float(centred.square().sum(1).mean().sqrt().clamp_min(1e-12))
-    rows, turn = _turned(centred * scale)
+    rows = centred * scale
     strength, folds = _strength(rows, train.targets, classes, loss_func)
     coefficients = _regressed(rows, train.targets, classes, strength, loss_func)
     layer = cast("nn.Linear", nn.utils.skip_init(nn.Linear, centred.shape[1], classes, device=rows.device))
     with torch.no_grad():
-        weight = coefficients[:-1].T if turn is None else (turn @ coefficients[:-1]).T
-        layer.weight.copy_(weight * scale)
+        layer.weight.copy_(coefficients[:-1].T * scale)
         layer.bias.copy_(coefficients[-1] - layer.weight @ mean)
     return layer.eval(), strength, folds
-
-
-def _turned(rows: Tensor) -> tuple[Tensor, Tensor | None]:
-    """With fewer items than features, the items in as many axes as there are items, and these axes: nothing is lost."""
-    items, width = rows.shape
-    if items >= width:
-        return rows, None
-    eigh: Any = torch.linalg.eigh  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    values, vectors = cast("tuple[Tensor, Tensor]", eigh((rows @ rows.T).double()))
-    kept = values > values.max() * 1e-10
-    roots = values[kept].sqrt()
-    axes = (rows.T.double() @ (vectors[:, kept] / roots)).float()
-    return (vectors[:, kept] * roots).float(), axes
 
 
 def _strength(rows: Tensor, targets: Tensor, classes: int, loss_func: LossFunc) -> tuple[float, list[float]]:
@@ -228,10 +215,7 @@ def _strength(rows: Tensor, targets: Tensor, classes: int, loss_func: LossFunc) 
     order = torch.randperm(len(rows), generator=drawn)[:_FEW_ENOUGH].to(rows.device)
     rows, targets = rows[order], targets[order]
     # One after another within each class, so that each fold has its share of every class.
-    by_class = torch.argsort(targets, stable=True)
-    count = min(_FOLDS, len(rows))
-    fold = torch.empty_like(by_class)
-    fold[by_class] = torch.arange(len(rows), device=rows.device) % count
+    fold, count = targets.argsort(stable=True).argsort() % _FOLDS, min(_FOLDS, len(rows))
     losses = [0.0] * len(_STRENGTHS)
     hits: list[list[float]] = [[] for _ in _STRENGTHS]
     for number in range(count):

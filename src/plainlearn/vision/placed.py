@@ -137,7 +137,7 @@ class PlacedImage(Placed):
         """Values (N, C, h, w), float32, 0..1 unless the curves say otherwise. The one interpolation."""
         size = self.output_size()
         if self.curves is None and self._untouched(size):
-            return self._stacked().to(torch.float32).mul_(1 / 255)  # to the bit what reading would give
+            return self._stacked().to(torch.float32).div_(255)  # to the bit what reading would give
         return sample_images(
             self.things, self.maps, size,
             mode=self.mode, pad_mode=self.pad_mode or "reflection", curves=self.curves, layout=self.layout,

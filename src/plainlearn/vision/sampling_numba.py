@@ -215,7 +215,7 @@ def sample_rows(picture, m, out, start, stop, numbers, triangle, pad, with_table
     m00, m10, m20 = v.spread(m[0, 0]), v.spread(m[1, 0]), v.spread(m[2, 0])
     j00, j01, j10 = v.spread(_F(m[0, 0])), v.spread(_F(m[0, 1])), v.spread(_F(m[1, 0]))
     j11, j20, j21 = v.spread(_F(m[1, 1])), v.spread(_F(m[2, 0])), v.spread(_F(m[2, 1]))
-    white, to_unit = v.spread(_F(255)), v.spread(_F(1 / 255))
+    white = v.spread(_F(255))
 
     for i in range(start, stop):
         p = v.spread(m[0, 1] * i + m[0, 2])
@@ -291,7 +291,7 @@ def sample_rows(picture, m, out, start, stop, numbers, triangle, pad, with_table
                 if with_table:
                     level = v.look_up(at_table + 4 * 257 * channel, level)
                 else:
-                    level = v.multiply(level, to_unit)
+                    level = v.divide(level, white)  # as torch divides a picture that is not read but taken
                 if w - j >= _RUN:
                     v.store(at_out + 4 * ((channel * h + i) * w + j), level)
                 else:
@@ -364,4 +364,4 @@ def apply_tables(out, start, stop, with_table, table):
         for i in range(start, stop):
             for j in range(out.shape[2]):
                 level = out[channel, i, j]
-                out[channel, i, j] = table[channel, int(level)] if with_table else level * _F(1 / 255)
+                out[channel, i, j] = table[channel, int(level)] if with_table else level / _F(255)

@@ -48,7 +48,7 @@ def sample_batch(
 def apply_curves(values: Tensor, curves: Tensor | None) -> None:
     """Replace levels 0..255 by what (N or 1, C, 257) tables hold there, linear in between; None scales to 0..1."""
     if curves is None:
-        values.clamp_(0, 255).mul_(1 / 255)
+        values.clamp_(0, 255).div_(255)
         return
     n, channels, height, width = values.shape
     levels = values.clamp_(0, 255).reshape(n, channels, -1)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from plainlearn.eject.parts.kinds import Batches
+
 DATA: Path = Path()
-HERE: Path = Path()
-TABLE: str = ""
+SCRIPT: Path = Path()
 NAMES: list[str] = []
 STEPS_OF_EPOCH: int = 1
+MOMENTUM: tuple[float, float, float] = (0.95, 0.85, 0.95)
 SIZE: tuple[int, int] = (1, 1)
 loss_func: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 metrics: list[Callable[[Tensor, Tensor], Tensor]] = []
 
 
-def train_batches() -> Iterator[tuple[Tensor, Tensor]]:
+def train_batches() -> Batches:
     """An epoch of training batches."""
     raise NotImplementedError
 
 
-def valid_batches() -> Iterator[tuple[Tensor, Tensor]]:
+def valid_batches() -> Batches:
     """The validation set in batches."""
     raise NotImplementedError
 
@@ -50,13 +52,16 @@ REST: tuple[float, ...] = (0.0,) * 2
 MOVING: tuple[tuple[float, ...], ...] = ((0.0,) * 5,) * 3
 
 
-def calm_batches() -> Iterator[tuple[Tensor, Tensor]]:
+def calm_batches() -> Batches:
     """The training items in their order, as validation would see them."""
     raise NotImplementedError
 
 
-def sample(
-    pictures: list[np.ndarray], maps: np.ndarray, size: tuple[int, int], curves: Tensor | None
-) -> Tensor:
+def open_picture(file: Path) -> np.ndarray:
+    """The one of `pictures` or `jpegs`."""
+    raise NotImplementedError
+
+
+def read(picture: np.ndarray, m: np.ndarray, curves: np.ndarray | None, out: np.ndarray) -> None:
     """The one in `sampling_numba`, whose file loads numba when it is imported."""
     raise NotImplementedError

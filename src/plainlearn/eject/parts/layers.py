@@ -14,8 +14,7 @@ class Scaled(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.scale = nn.Buffer(torch.ones(channels, 1, 1))
-        self.shift = nn.Buffer(torch.zeros(channels, 1, 1))
+        self.scale, self.shift = (nn.Buffer(torch.zeros(channels, 1, 1)) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale + self.shift
@@ -58,7 +57,7 @@ def grouped(
     """
     groups: list[dict[str, Any]] = []
     for prefixes, rate in zip(depths, rates, strict=True):
-        inside = [p for name, p in model.named_parameters() if name.startswith(prefixes) and p.requires_grad]
+        inside = [parameter for name, parameter in model.named_parameters() if name.startswith(prefixes)]
         groups.append({"params": [p for p in inside if p.ndim > 1], "lr": rate, "weight_decay": weight_decay})
         groups.append({"params": [p for p in inside if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
+    return groups

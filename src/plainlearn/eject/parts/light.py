@@ -1,4 +1,4 @@
-"""Light as curves: what becomes of each level 0..255, for each picture and channel; a 257th closes the last interval."""
+"""Light as curves (N, 3, 257): what becomes of each level 0..255, for each picture and channel."""
 
 from __future__ import annotations
 
@@ -11,39 +11,20 @@ from torch import Tensor
 from plainlearn.eject.parts.geometry import Rng
 
 
-def straight(count: int) -> Tensor:
-    """Curves (count, 3, 257) that leave pictures as they are: level k becomes k / 255."""
-    return (torch.arange(257, dtype=torch.float32) / 255).clamp(max=1).expand(count, 3, -1).clone()
+def brightness(curves: Tensor, chosen: np.ndarray, rng: Rng, strength: float) -> Tensor:
+    """Lighter or darker: a number is added to each level's logit."""
+    to = rng.uniform(0.5 - 0.5 * strength, 0.5 + 0.5 * strength, len(chosen))
+    return lit(curves, chosen, np.ones(1), np.log(to / (1 - to)))
 
 
-def brightness(curves: Tensor | None, count: int, rng: Rng, strength: float, p: float) -> Tensor | None:
-    """Lighter or darker with probability `p`: a number is added to each level's logit."""
-    chosen = rng.random(count) < p
-    if not chosen.any():
-        return curves
-    to = rng.uniform(0.5 - 0.5 * strength, 0.5 + 0.5 * strength, count)
-    return lit(curves, chosen, 1.0, torch.from_numpy(np.log(to / (1 - to))).float()[:, None, None])
-
-
-def contrast(curves: Tensor | None, count: int, rng: Rng, strength: float, p: float) -> Tensor | None:
-    """More or less contrast with probability `p`: each level's logit is multiplied."""
-    chosen = rng.random(count) < p
-    if not chosen.any():
-        return curves
+def contrast(curves: Tensor, chosen: np.ndarray, rng: Rng, strength: float) -> Tensor:
+    """More or less contrast: each level's logit is multiplied."""
     most = -math.log(1 - strength)
-    return lit(
-        curves, chosen, torch.from_numpy(np.exp(rng.uniform(-most, most, count))).float()[:, None, None], 0.0
-    )
+    return lit(curves, chosen, np.exp(rng.uniform(-most, most, len(chosen))), np.zeros(1))
 
 
-def lit(curves: Tensor | None, chosen: np.ndarray, factor: Tensor | float, number: Tensor | float) -> Tensor:
-    """The curves of the chosen pictures with their logits times `factor` plus `number`."""
-    levels = straight(len(chosen)) if curves is None else curves
-    changed = (levels.clamp(1e-3, 1 - 1e-3).logit() * factor + number).sigmoid()
-    return torch.where(torch.from_numpy(chosen)[:, None, None], changed, levels)
-
-
-def normalized(curves: Tensor | None, count: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Each channel less its mean, divided by its standard deviation."""
-    levels = straight(count) if curves is None else curves
-    return (levels - torch.tensor(mean)[:, None]) / torch.tensor(std)[:, None]
+def lit(curves: Tensor, *numbers: np.ndarray) -> Tensor:
+    """The chosen pictures' curves with their logits times a factor plus a number."""
+    chosen, factor, number = (torch.from_numpy(each)[:, None, None] for each in numbers)
+    logits = curves.clamp(1e-3, 1 - 1e-3).logit() * factor.float() + number.float()
+    return torch.where(chosen, logits.sigmoid(), curves)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +15,42 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from plainlearn.eject.parts.geometry import to_pixels
-from plainlearn.eject.parts.given import DATA, HERE, SIZE, TABLE, batch_maps, item_maps, light, sample
+from plainlearn.eject.parts.given import (
+    DATA,
+    SCRIPT,
+    SIZE,
+    batch_maps,
+    item_maps,
+    light,
+    read,
+)
+from plainlearn.eject.parts.kinds import Batches
 
 Item = tuple[Path, int]
 
 
 def listed(side: str) -> list[Item]:
     """The pictures of one side, each with the number of its class, from the table beside this script."""
-    with (HERE / TABLE).open(encoding="utf-8", newline="") as table:
+    with SCRIPT.with_suffix(".csv").open(encoding="utf-8", newline="") as table:
         rows = [row for row in csv.DictReader(table) if row["side"] == side]
     return [(DATA / row["file"], int(row["target"])) for row in rows]
 
 
 def open_picture(file: Path) -> np.ndarray:
     """Upright pixels of 0..255, (height, width, 3)."""
-    picture: Any = Image.open(file)
+    data = file.read_bytes()
+    picture: Any = Image.open(io.BytesIO(data))
     if picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB"):
         # Decoders round differently, and so each has pixels of its own. This is the one that was used.
-        colours = "GRAY" if picture.mode == "L" else "RGB"
-        decoded: Any = Image.fromarray(
-            simplejpeg.decode_jpeg(file.read_bytes(), colours, strict=False).squeeze()
-        )
+        decoded: Any = Image.fromarray(simplejpeg.decode_jpeg(data, strict=False))
         decoded.getexif()[274] = picture.getexif().get(274, 1)  # how the camera was held
         picture = decoded
+    picture = ImageOps.exif_transpose(picture)
     if picture.has_transparency_data:  # laid over white
         above = picture.convert("RGBA")
         picture = Image.new("RGB", above.size, (255, 255, 255))
         picture.paste(above, mask=above.getchannel("A"))
-    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    return np.array(picture.convert("RGB"))
 
 
 def fractions(pictures: Sequence[np.ndarray]) -> Tensor:
@@ -49,19 +58,15 @@ def fractions(pictures: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
-def plain_batches(items: list[Item], order: Sequence[int], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(items: list[Item], order: Sequence[int], size: int) -> Batches:
     """The pictures in this order, `size` at a time, with their classes."""
     for first in range(0, len(order), size):
         rows = [items[index] for index in order[first : first + size]]
-        yield (
-            fractions([open_picture(file) for file, _ in rows]),
-            torch.tensor([target for _, target in rows]),
-        )
+        x = fractions([open_picture(file) for file, _ in rows])
+        yield x, torch.tensor([target for _, target in rows])
 
 
-def moved_batches(
-    items: list[Item], order: Sequence[int], size: int, seed: int, train: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
+def moved_batches(items: list[Item], order: Sequence[int], size: int, seed: int, train: bool) -> Batches:
     """The pictures in this order, `size` at a time, through all transforms, with their classes.
 
     A transform touches no pixel: it says where each pixel of its output looks in its input. These maps are
@@ -71,15 +76,12 @@ def moved_batches(
         rows = [items[index] for index in order[first : first + size]]
         pictures = [open_picture(file) for file, _ in rows]
         sizes = np.array([picture.shape[:2] for picture in pictures])
-        each = [
-            item_maps(np.eye(3)[None], sizes[k : k + 1], np.random.default_rng([0, seed, first + k]), train)
-            for k in range(len(rows))
-        ]
-        rng = np.random.default_rng([1, seed, number])
+        draws = [np.random.default_rng([0, seed, first + k]) for k in range(len(rows))]  # of each picture
+        each = [item_maps(np.eye(3)[None], sizes[k : k + 1], rng, train) for k, rng in enumerate(draws)]
+        rng = np.random.default_rng([1, seed, number])  # of the batch
         maps = batch_maps(np.concatenate(each), sizes, rng, train)
         curves = light(len(rows), rng, train)
-        targets = torch.tensor([target for _, target in rows])
-        if curves is None and (sizes == SIZE).all() and (maps == np.eye(3)).all():
-            yield fractions(pictures), targets  # they are what they should be
-        else:
-            yield sample(pictures, to_pixels(maps, sizes, SIZE), SIZE, curves), targets
+        x = np.empty((len(rows), 3, *SIZE), np.float32)
+        for k, pixel_map in enumerate(to_pixels(maps, sizes)):
+            read(pictures[k], pixel_map, curves if curves is None else curves[k].numpy(), x[k])
+        yield torch.from_numpy(x), torch.tensor([target for _, target in rows])

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.eject.parts.given import calm_batches, loss_func, metrics, valid_batches
-from plainlearn.eject.parts.table import print_header, print_row
-from plainlearn.optim.lbfgs import minimise
+from plainlearn.eject.parts.kinds import Batches
+from plainlearn.eject.parts.table import print_row
 
 STRENGTHS = (100.0, 10.0, 1.0, 0.1)  # strong first: each is a good start for the next
 
@@ -23,20 +22,14 @@ def fit_head(model: nn.Module, head: nn.Linear) -> None:
     """
     started = time.perf_counter()
     print("The head, on features computed once:", flush=True)
-    print_header()
     rows, targets = features(model, head, calm_batches())
     mean = rows.mean(0)
-    centred = rows - mean
-    scale = 20.0 / float(
-        centred.square().sum(1).mean().sqrt().clamp_min(1e-12)
-    )  # strengths mean the same for all bodies
-    compact, axes = turned(centred * scale)
-    coefficients = regressed(
-        compact, targets, head.out_features, chosen_strength(compact, targets, head.out_features)
-    )
+    # Brought to one scale, so that strengths mean the same for all bodies.
+    scale = 20.0 / float((rows - mean).square().sum(1).mean().sqrt())
+    scaled, zeros = (rows - mean) * scale, torch.zeros(head.in_features + 1, head.out_features)
+    coefficients = regressed(scaled, targets, chosen_strength(scaled, targets, zeros), zeros)
     with torch.no_grad():
-        weight = coefficients[:-1].T if axes is None else (axes @ coefficients[:-1]).T
-        head.weight.copy_(weight * scale)
+        head.weight.copy_(coefficients[:-1].T * scale)
         head.bias.copy_(coefficients[-1] - head.weight @ mean)
         train_loss = float(loss_func(head(rows), targets))
         rows, targets = features(model, head, valid_batches())
@@ -44,13 +37,10 @@ def fit_head(model: nn.Module, head: nn.Linear) -> None:
     print_row(0, [train_loss, *values], time.perf_counter() - started)
 
 
-def features(
-    model: nn.Module, head: nn.Linear, batches: Iterator[tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Tensor]:
+def features(model: nn.Module, head: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
     """What reaches the head of each picture, and its class."""
-    caught: list[Tensor] = []
-    targets: list[Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, given: caught.append(given[0].float()))
+    caught, targets = list[Tensor](), list[Tensor]()
+    hook = head.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
     model.eval()
     with torch.no_grad():
         for xb, yb in batches:
@@ -60,40 +50,30 @@ def features(
     return torch.cat(caught), torch.cat(targets)
 
 
-def turned(rows: Tensor) -> tuple[Tensor, Tensor | None]:
-    """With fewer items than features, the items in as many axes as there are items, and these axes."""
-    if rows.shape[0] >= rows.shape[1]:
-        return rows, None
-    values, vectors = torch.linalg.eigh((rows @ rows.T).double())
-    kept = values > values.max() * 1e-10
-    roots = values[kept].sqrt()
-    return (vectors[:, kept] * roots).float(), (rows.T.double() @ (vectors[:, kept] / roots)).float()
-
-
-def chosen_strength(rows: Tensor, targets: Tensor, classes: int) -> float:
+def chosen_strength(rows: Tensor, targets: Tensor, zeros: Tensor) -> float:
     """The strength of regularisation with the lowest loss on the items left out, in five folds."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:2000]
     rows, targets = rows[order], targets[order]
-    by_class = torch.argsort(targets, stable=True)  # so that each fold has its share of every class
-    count = min(5, len(rows))
-    fold = torch.empty_like(by_class)
-    fold[by_class] = torch.arange(len(rows)) % count
-    losses = [0.0] * len(STRENGTHS)
-    for number in range(count):
-        out, start = fold == number, None
-        for place, strength in enumerate(STRENGTHS):
-            start = regressed(rows[~out], targets[~out], classes, strength, start)
-            losses[place] += float(loss_func(rows[out] @ start[:-1] + start[-1], targets[out]))
-    return STRENGTHS[losses.index(min(losses))]
+    fold = targets.argsort(stable=True).argsort() % 5  # each has its share of every class
+    losses = dict.fromkeys(STRENGTHS, 0.0)
+    for number in range(min(5, len(rows))):
+        out, x = fold == number, zeros
+        for strength in STRENGTHS:
+            x = regressed(rows[~out], targets[~out], strength, x)
+            losses[strength] += float(loss_func(rows[out] @ x[:-1] + x[-1], targets[out]))
+    return min(STRENGTHS, key=losses.__getitem__)
 
 
-def regressed(
-    rows: Tensor, targets: Tensor, classes: int, strength: float, start: Tensor | None = None
-) -> Tensor:
+def regressed(rows: Tensor, targets: Tensor, strength: float, start: Tensor) -> Tensor:
     """Coefficients (F + 1, K) of a logistic regression; the last row is the bias, which is not held back."""
+    x = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([x], max_iter=100, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
 
-    def cost(x: Tensor) -> Tensor:
-        loss = loss_func(rows @ x[:-1] + x[-1], targets)
-        return loss + strength / (2 * len(rows)) * x[:-1].square().sum()
+    def cost() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_func(rows @ x[:-1] + x[-1], targets) + strength / (2 * len(rows)) * x[:-1].square().sum()
+        loss.backward()
+        return loss
 
-    return minimise(cost, torch.zeros(rows.shape[1] + 1, classes) if start is None else start)
+    optimizer.step(cost)
+    return x.detach()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from plainlearn.eject.parts.given import NAMES
 
 
-def print_header() -> None:
-    cells = [f"{name:>10}" for name in NAMES]
-    print("  ".join(["epoch", *cells, " time"]))
-
-
 def print_row(epoch: int, values: list[float], seconds: float) -> None:
+    """A row of the table, with the first its head."""
+    if epoch == 0:
+        print("  ".join(["epoch", *(f"{name:>10}" for name in NAMES), " time"]))
     cells = [f"{shown(value):>{max(10, len(name))}}" for name, value in zip(NAMES, values, strict=True)]
     print("  ".join([f"{epoch:>5}", *cells, f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"]), flush=True)
 
