@@ -125,6 +125,35 @@ def test_more_than_there_is_room_for_are_refused_at_once_and_those_inside_are_an
     run(work)
 
 
+def test_lanes_run_side_by_side_and_share_what_waits() -> None:
+    async def work() -> None:
+        gate = Gate()
+        batcher = Batcher(same, gate, lanes=2, patience_seconds=3600)
+        asked = asyncio.create_task(batcher.ask([1, 2, 3, 4]))
+        await gate.entered()
+        await gate.entered()
+        assert sorted(map(sorted, gate.calls)) == [[1, 2], [3, 4]]
+        more = asyncio.create_task(batcher.ask([5]))
+        await settled(lambda: batcher.waiting == 1)
+        gate.opened.release(9)
+        assert await asked == [10, 20, 30, 40] and await more == [50]
+        await batcher.close()
+
+    run(work)
+
+
+def test_who_is_the_only_one_inside_may_have_all_cores() -> None:
+    async def work() -> None:
+        gate, wide = Gate(open_=True), Gate(open_=True)
+        batcher = Batcher(same, gate, alone=wide, patience_seconds=3600)
+        assert await batcher.ask([1]) == [10]
+        assert await batcher.ask([2, 3]) == [20, 30]
+        assert (wide.calls, gate.calls) == ([[1]], [[2, 3]])
+        await batcher.close()
+
+    run(work)
+
+
 def test_what_cannot_be_read_does_not_hurt_the_others() -> None:
     def read(item: int) -> int:
         if item % 2:

@@ -1,8 +1,8 @@
 """Gathers what many ask at the same time into single runs. It knows asyncio and threads, not models nor the web.
 
 An item goes through two stages: `read`, each by itself in a pool of threads, and `answer`, one call for all that wait. What
-comes while nothing runs is answered at once; what comes during a run waits for the next one, with all that came
-meanwhile. A run that could start waits at most `patience_seconds` more, and only for items that are being read already.
+comes while nothing runs is answered at once; what comes while all lanes run waits for the next run, with all that
+came meanwhile. A run that could start waits at most `patience_seconds` more, and only for what is being read already.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class _Waiting(Generic[Sample, Answer]):
 class Batcher(Generic[Item, Sample, Answer]):
     """Answers items by as few runs as come naturally.
 
-    `most` is how many one run takes, `room` how many items may be inside at a time, in whatever stage.
+    `most` is how many one run takes, `room` how many items may be inside at a time, in whatever stage. `lanes` runs
+    go on side by side; `alone` stands for `answer` when an item is the only one inside, and may use all cores.
     `weigh`, called like `read`, tells what an item takes of `budget` from its reading until its answer.
     `on_run` is told the size of each run and its seconds.
     """
@@ -81,6 +82,8 @@ class Batcher(Generic[Item, Sample, Answer]):
         read: Callable[[Item], Sample],
         answer: Callable[[list[Sample]], Sequence[Answer]],
         *,
+        alone: Callable[[list[Sample]], Sequence[Answer]] | None = None,
+        lanes: int = 1,
         most: int = 16,
         room: int = 64,
         threads: int | None = None,
@@ -89,15 +92,16 @@ class Batcher(Generic[Item, Sample, Answer]):
         budget: Budget | None = None,
         on_run: Callable[[int, float], Any] = lambda _size, _seconds: None,
     ) -> None:
-        assert most >= 1 and room >= 1
+        assert min(most, room, lanes) >= 1
         self._read, self._answer, self._weigh, self._on_run = read, answer, weigh, on_run
+        self._alone, self._lanes = alone or answer, lanes
         self._most, self._room, self._patience = most, room, patience_seconds
         self._budget = Budget(0) if budget is None else budget
         self._readers = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="read")
-        self._runner = ThreadPoolExecutor(1, thread_name_prefix="answer")
+        self._runner = ThreadPoolExecutor(lanes, thread_name_prefix="answer")
         self._inside = self._reading = 0
         self._queue: deque[_Waiting[Sample, Answer]] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._runs: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
 
     @property
@@ -175,48 +179,51 @@ class Batcher(Generic[Item, Sample, Answer]):
     # ---- runs
 
     def _consider(self) -> None:
-        """Start a run, if none is on and there is no reason to wait for more."""
-        if self._running is not None or not self._queue:
-            return
+        """Start runs, if a lane is free and there is no reason to wait for more."""
         loop = asyncio.get_running_loop()
-        left = self._queue[0].since + self._patience - loop.time()
-        if self._reading and len(self._queue) < self._most and left > 0:
-            if self._later is None:
-                self._later = loop.call_later(left, self._considered)
-            return
+        while self._queue and (free := self._lanes - len(self._runs)):
+            left = self._queue[0].since + self._patience - loop.time()
+            if self._reading and len(self._queue) < self._most and left > 0:
+                if self._later is None:
+                    self._later = loop.call_later(left, self._considered)
+                return
+            batch = self._next_batch(min(self._most, -(-len(self._queue) // free)))
+            if batch:
+                run = loop.create_task(self._run(batch))
+                self._runs.add(run)
+                run.add_done_callback(self._ended)
         if self._later is not None:
             self._later.cancel()
             self._later = None
+
+    def _next_batch(self, most: int) -> list[_Waiting[Sample, Answer]]:
         batch: list[_Waiting[Sample, Answer]] = []
-        while self._queue and len(batch) < self._most:
+        while self._queue and len(batch) < most:
             waiting = self._queue.popleft()
             if not waiting.answer.done():  # nobody wants it any more
                 batch.append(waiting)
-        if batch:
-            self._running = loop.create_task(self._run(batch))
+        return batch
 
     def _considered(self) -> None:
         self._later = None
         self._consider()
 
-    async def _run(self, batch: list[_Waiting[Sample, Answer]]) -> None:
-        try:
-            await self._answered(batch)
-        finally:
-            self._running = None
-            self._consider()
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        self._runs.discard(run)
+        self._consider()
 
-    async def _answered(self, batch: list[_Waiting[Sample, Answer]]) -> None:
+    async def _run(self, batch: list[_Waiting[Sample, Answer]]) -> None:
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            answers = await _in_thread(self._runner, self._answer, [each.sample for each in batch])
+            answer = self._alone if self._inside == 1 else self._answer
+            answers = await _in_thread(self._runner, answer, [each.sample for each in batch])
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(batch)} were asked and {len(answers)} answered")
         except Exception as error:  # noqa: BLE001
             if len(batch) > 1:  # one of them may be at fault: each by itself
                 for each in batch:
-                    await self._answered([each])
+                    await self._run([each])
             elif not batch[0].answer.done():
                 batch[0].answer.set_exception(error)
             return

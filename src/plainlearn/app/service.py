@@ -125,7 +125,8 @@ class Service:
 
     def _made(self, model: Model) -> _InUse:
         answers = Answers(
-            model.read, model.judged, most=self._limits.batch, room=self._limits.inside,
+            model.read, model.judged, alone=model.judged_alone, lanes=model.lanes,
+            most=self._limits.batch, room=self._limits.inside,
             weigh=self._weight, budget=self._budget, on_run=self._metrics.on_run,
         )  # fmt: skip
         return _InUse(model, answers, datetime.now(UTC))

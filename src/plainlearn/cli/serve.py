@@ -38,8 +38,9 @@ def serve(
     Only this machine can call it unless --host says otherwise; then callers need the token. Replace the file and
     the new model is in service, without a request lost. GET /openapi.json says what can be asked.
     """
-    # torch's threads would spin while they wait for each other, and take the time of those that decode.
+    # Threads of torch and numpy would spin while they wait for each other, and take the time of those that decode.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from plainlearn.core.errors import ArgumentError, MissingExtraError
 
     if token is not None and (
