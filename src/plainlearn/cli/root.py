@@ -18,6 +18,7 @@ import typer
 from plainlearn._version import __version__
 from plainlearn.cli.check import check
 from plainlearn.cli.demo import demo
+from plainlearn.cli.drift import drift
 from plainlearn.cli.eject import eject
 from plainlearn.cli.evaluate import evaluate
 from plainlearn.cli.export import export
@@ -44,6 +45,7 @@ With a model file, as learn.export writes it:
   plainlearn predict FILE IMAGES   the label of each image, and how sure that is
   plainlearn serve FILE            the same over HTTP, with a page to drop an image on
   plainlearn evaluate FILE FOLDER  how good it is on labelled images, label by label
+  plainlearn drift FILE FOLDER     whether new images are still like those it knows
   plainlearn export FILE --onnx OUT --check IMAGE   for machines without PyTorch
 
 \b
@@ -103,6 +105,7 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
 _app.command()(demo)
 _app.command()(check)
 _app.command()(train)
+_app.command()(drift)
 _app.command()(evaluate)
 _app.command()(eject)
 _app.command()(export)

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from plainlearn.core.errors import ArgumentError, PlainlearnError
 from plainlearn.core.lists import L
+from plainlearn.inference.drift import Drift
 from plainlearn.inference.meaning import Meaning
 
 __all__ = ["UNKNOWN", "AnyPredictor", "Prediction", "cannot_say_unknown"]
@@ -63,6 +64,17 @@ class AnyPredictor(ABC, Generic[S, V]):
     def answer(self, samples: Sequence[S], *, unknown: bool = False) -> list[Prediction]:
         """A prediction for each of these, which `read` made, by one run of the model."""
         return self.judged(samples, unknown=unknown)[0]
+
+    def drift(self, items: Iterable[Any] = (), *, window: int = 1000) -> Drift:
+        """What tells whether inputs are still like those of validation: its `report`, on `items` and all that it is
+        updated with. Raises `ArgumentError` for a model file that does not say what is usual.
+        """
+        follower, rest = Drift(self.card, self.vocab or (), window=window), iter(items)
+        while batch := list(islice(rest, 16)):
+            answers, scores = self.judged([self.read(item) for item in batch])
+            for row, answer in enumerate(answers):
+                follower.update(answer, None if scores is None else cast(Any, scores)[row])
+        return follower
 
     def predict(self, item: Any, *, unknown: bool = False) -> Prediction:
         """`(label, index, probabilities)` for one item.

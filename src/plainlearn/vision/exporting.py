@@ -14,7 +14,8 @@ from plainlearn.core.paths import Path
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
 from plainlearn.inference import unlike
-from plainlearn.inference.meaning import meaning_of
+from plainlearn.inference.drift import usual_of
+from plainlearn.inference.meaning import meaning_of, probabilities
 from plainlearn.inference.modelfile import ModelFile, write_model_file
 from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.inference.plain import to_plain
@@ -106,6 +107,11 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
     ):
         known, limit = unlike.learned_from(bare(learn.model), seen.features)
     meaning = meaning_of(learn.loss_func, unlike_above=limit)
+    usual: dict[str, Any] = {}
+    if seen is not None and isinstance(targets[0], CategoryBlock) and meaning.activation == "softmax":
+        confidences, answers = probabilities(seen.outputs, meaning).max(dim=1)
+        strangeness = unlike.scores(seen.features, known) if known and seen.features is not None else None
+        usual = usual_of(confidences, answers, len(targets[0].vocab), strangeness)
     model = bare(learn.model)
     state = model_state(model)
     return ModelFile(
@@ -116,7 +122,10 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
         target=target,
         meaning=meaning,
         unlike=known,
-        card=card_of(learn, None if seen is None else (seen.outputs, seen.targets), calibration, about),
+        card={
+            **card_of(learn, None if seen is None else (seen.outputs, seen.targets), calibration, about),
+            "usual": usual,
+        },
     )
 
 
