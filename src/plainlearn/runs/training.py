@@ -31,15 +31,17 @@ from plainlearn.metrics.functions import accuracy, accuracy_multi
 from plainlearn.runs.asked import Asked
 from plainlearn.runs.baselines import simple_baselines
 from plainlearn.runs.pictures import Pictures, pictures_of
-from plainlearn.runs.plan import BASE_LR, Plan, fixed_plan, timed_plan
+from plainlearn.runs.plan import BASE_LR, Plan, fixed_plan, timed_plan, with_graph
 from plainlearn.runs.record import Record, held, read_record
 from plainlearn.runs.report import HEAD_ALONE, Told, write_report
 from plainlearn.train.callbacks.deadline import Deadline
 from plainlearn.train.probe import features_serve, fit_head
 from plainlearn.train.ranks import launch
 from plainlearn.train.ranks import ranks as ranks_of
+from plainlearn.train.state import bare
+from plainlearn.vision import onnx_graph
 from plainlearn.vision.audit_report import MARKS
-from plainlearn.vision.exporting import content_of
+from plainlearn.vision.exporting import content_of, some_items
 from plainlearn.vision.learner import VisionLearner, vision_learner
 
 __all__ = ["Outcome", "learner_of", "train"]
@@ -199,6 +201,8 @@ class _Run:
                 "Tuning all depths has not made it better on the validation images: the head alone is kept."
             )
         content = content_of(learn, about=f"Made by: {self.command()}")
+        if with_graph(self.asked):
+            content = onnx_graph.with_graph(content, bare(learn.model), some_items(learn))
         write_model_file(self.asked.out, content)
         probabilities, targets = learn.get_preds()
         dls = learn.dls
