@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,23 +125,24 @@ def network() -> dict[str, Callable[..., dict[str, Any]]]:
     sessions: dict[int, Callable[..., Any]] = {}
     batch: list[Any] = []
 
-    def load(model: str, files: list[str], threads: int) -> dict[str, Any]:
+    def load(model: str, files: list[str], threads: list[int]) -> dict[str, Any]:
         content = read_model_arrays(model)
         predictor = QuickPredictor.of(content, model)
         batch.append(np.stack([predictor.read(file) for file in files]))
         graph = read_graph(content.graph.tobytes(), content.weights)
-        sessions[threads] = graph.session(content.weights, threads=threads)
+        sessions.update({count: graph.session(content.weights, threads=count) for count in threads})
         return {"onnxruntime": onnxruntime.__version__}
 
-    def run(size: int, threads: int, images: int) -> dict[str, Any]:
-        """So many images in batches of `size`."""
+    def run(size: int, threads: int, images: int, lanes: int = 1) -> dict[str, Any]:
+        """So many images in batches of `size`, by so many callers side by side."""
 
-        def work() -> None:
-            for start in range(0, images, size):
+        def lane(number: int) -> None:
+            for start in range(number * size, images, lanes * size):
                 at = start % (len(batch[0]) - size + 1)
                 sessions[threads](batch[0][at : at + size])
 
-        return {**timed(work), "images": images}
+        with ThreadPoolExecutor(lanes) as pool:
+            return {**timed(lambda: list(pool.map(lane, range(lanes)))), "images": images}
 
     return {"load": load, "run": run}
 

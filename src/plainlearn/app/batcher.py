@@ -87,7 +87,7 @@ class Batcher(Generic[Item, Sample, Answer]):
         most: int = 16,
         room: int = 64,
         threads: int | None = None,
-        patience_seconds: float = 0.005,
+        patience_seconds: float = 0.002,
         weigh: Callable[[Item], int] | None = None,
         budget: Budget | None = None,
         on_run: Callable[[int, float], Any] = lambda _size, _seconds: None,
