@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import linecache
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plainlearn.core.errors import ArgumentError
+from plainlearn.core.errors import ArgumentError, StorageError
 from plainlearn.core.seed import set_seed
 from plainlearn.data import DataLoader, DataLoaders
 from plainlearn.eject import eject
@@ -297,6 +300,61 @@ def test_a_file_of_somebodys_own_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="is no ejected script"):
         eject(a_learner(), tmp_path / "train.py", epochs=1)
     assert (tmp_path / "train.py").read_text() == "print('mine')\n"
+
+
+@pytest.mark.parametrize("stem", ['it\'s "so":\n\\Bär 狗 🐕.v2', "x" * 200], ids=["odd", "long"])
+def test_a_script_of_any_name_in_a_folder_of_any_name_runs(stem: str, tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / stem
+    folder.mkdir()
+    learn = Learner(loaders(shuffle=True), simple_net(), mnist_loss, SGD, metrics=batch_accuracy)
+    prove(learn, folder / f"{stem}.py", capsys, epochs=1, lr=0.1)
+
+
+def metric_called(name: str) -> Any:
+    source = f"def {name}(predictions: Tensor, targets: Tensor) -> Tensor:\n    return predictions.mean()\n"
+    file = f"<{name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    names: dict[str, Any] = {"Tensor": Tensor}
+    exec(compile(source, file, "exec"), names)
+    return names[name]
+
+
+def test_many_metrics_with_long_names_are_laid_out(tmp_path: Path, capsys: Any) -> None:
+    metrics = [metric_called(f"the_mean_of_all_predictions_number_{number}") for number in range(6)]
+    learn = Learner(loaders(), simple_net(), mnist_loss, SGD, metrics=metrics)
+    prove(learn, tmp_path / "train.py", capsys, epochs=1, lr=0.1)
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+    assert a_learner().eject(tmp_path / "not" / "there" / "train.py").is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StorageError, match=r"train\.npz cannot be written: .*taken is a file"):
+        a_learner().eject(tmp_path / "taken" / "train.py")
+
+
+def test_a_full_disk_leaves_the_old_script_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = a_learner().eject(tmp_path / "train.py", lr=0.1)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(StorageError, match=r"no room to write .*train\.npz"):
+        a_learner().eject(script, lr=0.2)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_two_that_eject_to_one_path_leave_a_whole_script(tmp_path: Path) -> None:
+    learners = [a_learner() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        scripts = [pool.submit(learn.eject, tmp_path / "train.py", lr=0.1) for learn in learners]
+    assert {script.result() for script in scripts} == {tmp_path / "train.py"}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["train.npz", "train.py"]
+    run_alone(tmp_path / "train.py")
 
 
 @pytest.mark.parametrize(

@@ -76,15 +76,16 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Soft colours in files of every kind that a folder may hold: grey, turned by the camera, see-through, palettes."""
-    root = tmp_path_factory.mktemp("drawn") / "pictures"
+    root = tmp_path_factory.mktemp("drawn") / "the 'best' \"pictures\"\n"
     rng = np.random.default_rng(0)
     for number in range(24):
-        label = "ab"[number % 2]
+        label = ("a", 'the "b"\n, 狗')[number % 2]
         size = (int(rng.integers(40, 90)), int(rng.integers(40, 90)))
         picture = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
             size, Image.Resampling.BICUBIC
         )
-        file = root / ("valid" if number % 3 == 2 else "train") / label / f"{number}"
+        name = f'it\'s "{number}",\nBär' if number % 5 == 0 else f"{number}"
+        file = root / ("valid" if number % 3 == 2 else "train") / label / name
         file.parent.mkdir(parents=True, exist_ok=True)
         if number % 8 == 3:
             picture.convert("L").save(file.with_suffix(".jpg"))

@@ -74,6 +74,12 @@ def files_of(train: BlockDataset, valid: BlockDataset) -> Files:
     def row(entry: tuple[str, str, Any, int]) -> Row:
         side, file, label, target = entry
         name = Path(file).relative_to(root).as_posix()
+        try:
+            f"{name}{label}".encode()
+        except UnicodeEncodeError as error:
+            raise ArgumentError(
+                f"{file!a} has a name that is not text in UTF-8", try_="renaming it"
+            ) from error
         return Row(side, name, label, target, *_looked_at(file, train if side == "train" else valid, valid))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -90,7 +96,8 @@ def _looked_at(file: str, own: BlockDataset, calm: BlockDataset) -> tuple[int, i
         if pixels is None or not np.array_equal(pixels, block.open(file)):
             raise _opened_otherwise(file)
         return 1, 1, False
-    if Image.open(io.BytesIO(data)).getexif().get(274, 1) != frame.orientation:
+    turned = Image.open(io.BytesIO(data)).getexif().get(274, 1)
+    if (turned if turned in range(1, 9) else 1) != frame.orientation:  # cameras write other numbers too
         raise _opened_otherwise(file)
     scale, calm_scale = (
         1

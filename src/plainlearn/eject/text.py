@@ -83,9 +83,10 @@ def part(name: str) -> dict[str, Piece]:
 
 
 def quoted(text: str) -> str:
-    """A text as a script writes it: in double quotes, unless it has some itself."""
-    plain = repr(text)
-    return plain if '"' in text else f'"{plain[1:-1]}"'.replace("\\'", "'")
+    """A text as a script writes it: in double quotes, unless it has more of them than of the others, as the formatter does."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    plain = "".join(each if each in "'\"" else repr(each)[1:-1] for each in text)
+    return quote + plain.replace(quote, f"\\{quote}") + quote
 
 
 def listing(name: str, brackets: str, items: Iterable[str], indent: int = 0) -> list[str]:
