@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from plainlearn._version import __version__
+from plainlearn.cli.card import card
 from plainlearn.cli.check import check
 from plainlearn.cli.demo import demo
 from plainlearn.cli.drift import drift
@@ -42,6 +43,7 @@ Then, with your own photos in a folder for each class:
 \b
 With a model file, as learn.export writes it:
   plainlearn info FILE             what it is, how well it does, what it learned from
+  plainlearn card FILE             the same as a page to publish with it
   plainlearn predict FILE IMAGES   the label of each image, and how sure that is
   plainlearn serve FILE            the same over HTTP, with a page to drop an image on
   plainlearn evaluate FILE FOLDER  how good it is on labelled images, label by label
@@ -103,6 +105,7 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
 
 
 _app.command()(demo)
+_app.command()(card)
 _app.command()(check)
 _app.command()(train)
 _app.command()(drift)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ from plainlearn.train.step import loss_name
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
+
+_FEW: Final = 1000  # items, on more of which an honest model shows next to no error
 
 
 def predict(learner: Learner, item: Any) -> tuple[Any, Tensor, Tensor]:
@@ -51,7 +54,8 @@ def calibrate(learner: Learner) -> dict[str, float]:
     unless labels have another threshold than 0.5. It stays 1 where they are honest already, as far as so many items
     can tell. Returns `temperature`, and the expected calibration error `before`, of the outputs as they are, and
     `after`, with each item under a temperature that was found without it, as a new item is; `items` is how many there
-    were, `sure` and `sure_right` how many answers were then above 90% sure, and right.
+    were, `sure` and `sure_right` how many answers were then above 90% sure, and right. `honest`, where items are few, is the
+    error that a perfectly honest model would show on them.
     Raises `LossError` where the loss has no temperature: only ours of classes or labels has.
     """
     outputs, targets = learner.get_preds(act=lambda outputs: outputs)
@@ -84,6 +88,7 @@ def fit_calibration(loss_func: Any, outputs: Any, targets: Any) -> dict[str, flo
     honest = activation(cross_fitted(outputs, targets, careful))
     loss_func.temperature = careful(outputs, targets)
     sure, right = _sure(honest, targets)
+    few = {"honest": _honest_error(honest, targets, error)} if len(targets) <= _FEW else {}
     return {
         "temperature": loss_func.temperature,
         "before": error(activation(outputs.double()), targets),
@@ -91,7 +96,21 @@ def fit_calibration(loss_func: Any, outputs: Any, targets: Any) -> dict[str, flo
         "items": float(len(targets)),
         "sure": float(sure.sum()),
         "sure_right": float((sure & right).sum()),
+        **few,
     }
+
+
+def _honest_error(probabilities: Tensor, targets: Tensor, error: Callable[[Tensor, Tensor], float]) -> float:
+    """The calibration error if the targets were as the probabilities say, over some draws: that of few items is not 0."""
+    draws = torch.Generator().manual_seed(0)
+    errors: list[float] = []
+    for _ in range(20):
+        if probabilities.shape == targets.shape:
+            drawn = torch.bernoulli(probabilities, generator=draws)
+        else:
+            drawn = torch.multinomial(probabilities, 1, generator=draws)[:, 0]
+        errors.append(error(probabilities, drawn))
+    return sum(errors) / len(errors)
 
 
 def _sure(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
