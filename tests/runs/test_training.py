@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from plainlearn.core.errors import ArgumentError, DataError, MissingFileError, StorageError
+from plainlearn.core.errors import ArgumentError, DataError, DownloadError, MissingFileError, StorageError
 from plainlearn.core.seed import set_seed
 from plainlearn.data.download import untar_data
 from plainlearn.data.urls import URLs
 from plainlearn.inference.modelfile import read_model_file
-from plainlearn.runs import Asked, train, training
+from plainlearn.runs import Asked, plan, train, training
 from plainlearn.runs.leaving import eject_run
 from plainlearn.runs.pictures import Pictures, pictures_of
 from plainlearn.runs.plan import Pace, Plan, plan_at
@@ -97,7 +97,7 @@ def test_a_folder_becomes_a_model_file_and_a_page_that_fetches_nothing_and_is_no
     assert all(place.startswith("data:image/jpeg;base64,") for place in page.fetched)
     assert "script" not in page.tags
     assert "broken.png" in page.words
-    assert f"{outcome.accuracy:.3f}" in page.words
+    assert f"{outcome.value:.3f}" in page.words
     assert "plainlearn serve" in page.words
     assert any("1 file" in line for line in said), said
     assert outcome.baselines.keys() == {
@@ -105,7 +105,7 @@ def test_a_folder_becomes_a_model_file_and_a_page_that_fetches_nothing_and_is_no
     }  # fmt: skip
     record = read_record(folder.parent / "made.run")
     assert record.done
-    assert record.outcome["accuracy"] == outcome.accuracy
+    assert record.outcome["value"] == outcome.value
     assert not (folder.parent / "made.run" / "models").exists()
 
 
@@ -113,25 +113,25 @@ def test_the_file_says_of_the_validation_images_what_the_run_said(folder: Path) 
     wanted = asked(folder)
     outcome = train(wanted, say=lambda _: None)
     predictor = Predictor.load(wanted.out)
-    plan = Plan(**read_record(wanted.beside).plan)
-    held_out = pictures_of(wanted).loaders(plan.size, plan.bs).datasets.valid.items
+    made = Plan(**read_record(wanted.beside).plan)
+    held_out = pictures_of(wanted).loaders(made.size, made.bs).datasets.valid.items
     right = [predictor.predict(pair.file).label == pair.label for pair in held_out]
     assert len(right) == outcome.validated_on
-    assert sum(right) / len(right) == pytest.approx(outcome.accuracy, abs=1e-6)
+    assert sum(right) / len(right) == pytest.approx(outcome.value, abs=1e-6)
 
 
 def test_a_run_of_epochs_is_fine_tune_to_the_bit(folder: Path) -> None:
     wanted = asked(folder, seed=3, size=64)  # at which head and all depths do equally well
     outcome = train(wanted, say=lambda _: None)
-    plan = Plan(**read_record(wanted.beside).plan)
+    made = Plan(**read_record(wanted.beside).plan)
     set_seed(3)
-    learn = learner_of(pictures_of(wanted), plan)
+    learn = learner_of(pictures_of(wanted), made)
     with learn.no_logging():
         learn.fine_tune(1)
     assert outcome.kept == "tuned"
-    made = Predictor.load(wanted.out)
+    tuned = Predictor.load(wanted.out)
     items = [pair.file for pair in learn.dls.datasets.valid.items]  # pyright: ignore[reportAttributeAccessIssue]
-    assert torch.equal(made.outputs(items).argmax(1), learn.get_preds()[0].argmax(1))
+    assert torch.equal(tuned.outputs(items).argmax(1), learn.get_preds()[0].argmax(1))
     for name, value in read_model_file(wanted.out).weights.items():
         assert torch.equal(value, learn.model.state_dict()[name]), name
 
@@ -198,6 +198,31 @@ def test_a_file_in_the_way_another_process_and_a_place_that_cannot_be_written_ar
     assert Path(wanted.out).read_text() == "mine"
     with pytest.raises(StorageError, match="cannot be made or written"):
         train(replace(wanted, out=str(sorted((folder / "3").iterdir())[0] / "x.plain")))
+
+
+def test_weights_that_cannot_be_had_are_told_as_such_and_leave_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(arch: str) -> int:
+        raise DownloadError(f"the weights of {arch} cannot be had")
+
+    monkeypatch.setattr(plan, "native_size", unreachable)
+    with pytest.raises(DownloadError, match="mobilenet"):
+        train(asked(folder, size=None, arch="mobilenetv3_small_050"), say=lambda _: None)
+    assert [file.name for file in folder.parent.iterdir()] == ["digits"]
+
+
+def test_images_with_several_labels_are_learned_too(folder: Path) -> None:
+    rows = ["file,labels"]
+    for file in sorted(folder.rglob("*.png")):
+        more = ";round" if file.parent.name == "3" else ""
+        rows.append(f"{file.parent.name}/{file.name},{file.parent.name}{more}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    wanted = asked(folder, labels="labels.csv", label_delim=";")
+    outcome = train(wanted, say=lambda _: None)
+    assert outcome.metric == "F1"
+    assert list(Predictor.load(wanted.out).vocab or ()) == ["3", "7", "round"]
+    assert "round" in Page(wanted.report.read_text("utf-8")).words
 
 
 def test_names_of_classes_may_hold_anything(tmp_path: Path) -> None:

@@ -61,9 +61,10 @@ def _begun(name: str) -> bool:
 
 def _told(outcome: Outcome) -> str:
     file = shlex.quote(outcome.model)
+    between = f"95% between {outcome.low:.3f} and {outcome.high:.3f}"
     return "\n".join([
         "",
-        f"accuracy  {outcome.accuracy:.3f} on {outcome.validated_on} images (95% between {outcome.low:.3f} and {outcome.high:.3f})",
+        f"{outcome.metric:<9} {outcome.value:.3f} on {outcome.validated_on} images ({between})",
         *(f"          {value:.3f}  {name}" for name, value in sorted(outcome.baselines.items(), key=lambda pair: -pair[1])),
         f"model     {outcome.model}",
         f"report    {Path(outcome.report).absolute().as_uri()}",

@@ -68,15 +68,10 @@ def held(asked: Asked) -> Generator[None]:
     from filelock import FileLock, Timeout
 
     folder = asked.beside
+    lock = FileLock(folder / "lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock", timeout=0)
-        with lock:
-            try:
-                yield
-            finally:
-                if not (folder / _NAME).exists():  # nothing came of it
-                    shutil.rmtree(folder, ignore_errors=True)
+        lock.acquire()
     except Timeout as error:  # an OSError too
         raise DataError(
             f"another process is training {asked.out} right now", try_="waiting for it, or another --out"
@@ -85,3 +80,9 @@ def held(asked: Asked) -> Generator[None]:
         raise StorageError(
             f"{folder} cannot be made or written: {error.strerror}", try_="--out in a folder of your own"
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        if not (folder / _NAME).exists():  # nothing came of it
+            shutil.rmtree(folder, ignore_errors=True)

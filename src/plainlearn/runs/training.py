@@ -52,11 +52,15 @@ _PROBE = "probe"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run. `kept` is "tuned", or "head alone" where tuning all depths had not made it better."""
+    """What came of a run: `value` of the `metric` on the validation images, between `low` and `high`.
+
+    `kept` is "tuned", or "head alone" where tuning all depths had not made it better.
+    """
 
     model: str
     report: str
-    accuracy: float
+    metric: str
+    value: float
     low: float
     high: float
     validated_on: int
@@ -224,7 +228,7 @@ class _Run:
         write_report(self.asked.report, told)
         first = evaluation.metrics[0]
         outcome = Outcome(
-            self.asked.out, str(self.asked.report), first.value, first.low or 0.0, first.high or 1.0, len(targets),
+            self.asked.out, str(self.asked.report), first.name, first.value, first.low or 0.0, first.high or 1.0, len(targets),
             len(rows), kept, baselines, time.perf_counter() - self.began,
         )  # fmt: skip
         self.record.done, self.record.outcome = True, asdict(outcome)
@@ -264,7 +268,7 @@ def _nothing(line: str) -> None:
 
 
 def _of_another_process() -> Outcome:
-    return Outcome("", "", math.nan, math.nan, math.nan, 0, 0, "", {}, 0.0)
+    return Outcome("", "", "", math.nan, math.nan, math.nan, 0, 0, "", {}, 0.0)
 
 
 def described(plan: Plan, pictures: Pictures) -> str:
