@@ -51,6 +51,8 @@ _FIELDS: Final[dict[str, dict[int, tuple[str, str]]]] = {
     "side": {1: ("number", _NUMBER), 2: ("name", _TEXT)},
 }  # fmt: skip
 
+_SIZES: Final = {1: 8, 5: 4}  # bytes of the wire types that say no length
+
 Message = dict[str, list[Any]]
 
 
@@ -200,19 +202,19 @@ def _message(data: memoryview, kind: str) -> Message:
 
 def _fields(data: memoryview) -> Generator[tuple[int, int, Any]]:
     """Number, wire type and value of each field."""
-    at = 0
-    while at < len(data):
+    at, end = 0, len(data)
+    while at < end:
         key, at = _varint(data, at)
-        number, wire = key >> 3, key & 7
+        wire = key & 7
         value: Any
         if wire == 0:
             value, at = _varint(data, at)
         else:
-            size, at = _varint(data, at) if wire == 2 else ({1: 8, 5: 4}.get(wire, -1), at)
-            if size < 0 or at + size > len(data):
+            size, at = _varint(data, at) if wire == 2 else (_SIZES.get(wire, -1), at)
+            if size < 0 or at + size > end:
                 raise _strange("it ends within a field, or has one of no known kind")
             value, at = data[at : at + size], at + size
-        yield number, wire, value
+        yield key >> 3, wire, value
 
 
 def _packed(data: memoryview) -> list[int]:
@@ -225,6 +227,8 @@ def _packed(data: memoryview) -> list[int]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    if (value := data[at]) < 0x80:  # as nearly all are
+        return value, at + 1
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]
