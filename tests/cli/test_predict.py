@@ -78,6 +78,29 @@ def test_what_cannot_be_predicted_is_said_in_one_message(
     assert "holds no image" in capsys.readouterr().err
 
 
+def test_one_bad_image_among_good_ones_is_named_and_the_others_are_answered(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no\n.png").write_bytes(b"none")
+    images = [
+        folder / "dark" / "0.png",
+        tmp_path / "no\n.png",
+        folder / "light" / "1.png",
+        tmp_path / "gone.png",
+    ]
+    assert leave("predict", folder / "it.plain", *images) == 2
+    said = capsys.readouterr()
+    assert [line.split("\t")[2] for line in said.out.splitlines()] == [str(images[0]), str(images[2])]
+    assert "expected an image" in said.err and "gone.png" in said.err
+    assert "2 of 4 images could not be read" in said.err
+    assert leave("predict", folder / "it.plain", *images, "--json") == 2
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["image"] for answer in answers] == list(map(str, images))
+    assert ["error" in answer for answer in answers] == [False, True, False, True]
+    assert leave("predict", folder / "it.plain", *images, "--csv") == 2
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 2
+
+
 def test_info_is_for_people_and_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert leave("info", folder / "it.plain") == 0
     text = capsys.readouterr().out

@@ -115,6 +115,7 @@ from plainlearn.vision.onnx_export import export_onnx
 from plainlearn.vision.pilimage import PILImage, PILImageBW, PILMask, image2tensor
 from plainlearn.vision.point_block import PointBlock
 from plainlearn.vision.predictor import Predictor
+from plainlearn.vision.quick import load_predictor
 from plainlearn.vision.resize_files import resize_images
 from plainlearn.vision.tensorimage import TensorImage
 from plainlearn.vision.transforms import (
@@ -254,6 +255,7 @@ __all__ = [
     "layer_by_layer",
     "load_image",
     "load_learner",
+    "load_predictor",
     "mae",
     "math",
     "matplotlib",
