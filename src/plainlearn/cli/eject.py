@@ -14,6 +14,7 @@ def eject(
         Path | None,
         typer.Option(metavar="FILE", help="The script; NAME.py beside the model file if not given."),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write what was made as JSON.")] = False,
 ) -> None:
     """Write what a run did as one readable PyTorch script that needs no plainlearn.
 
@@ -22,4 +23,9 @@ def eject(
     from plainlearn.runs.leaving import eject_run
 
     path, note = eject_run(run, out)
-    typer.echo(f"{path}: {note}\nRun it with: python {path}")
+    if json:
+        import json as json_format
+
+        typer.echo(json_format.dumps({"script": str(path), "note": note}))
+    else:
+        typer.echo(f"{path}: {note}\nRun it with: python {path}")

@@ -20,6 +20,7 @@ def export(
     weights: Annotated[
         Literal["fp32", "fp16", "int8"], typer.Option(help="The numbers of the weights.")
     ] = "fp32",
+    json: Annotated[bool, typer.Option("--json", help="Write the proof as JSON.")] = False,
 ) -> None:
     """Write a model as ONNX, the preprocessing inside: an image in, probabilities out.
 
@@ -29,4 +30,10 @@ def export(
     from plainlearn.vision.onnx_export import export_onnx
 
     proof = export_onnx(file, onnx, images=check or [], weights=weights)
-    typer.echo(f"{onnx}: {proof}")
+    if json:
+        import json as json_format
+        from dataclasses import asdict
+
+        typer.echo(json_format.dumps({"file": str(onnx), **asdict(proof)}))
+    else:
+        typer.echo(f"{onnx}: {proof}")

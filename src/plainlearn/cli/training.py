@@ -6,21 +6,24 @@ import json as json_format
 import shlex
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, fields
 from typing import Any
 
 import typer
 
+from plainlearn.core.paths import Path
 from plainlearn.runs import Asked, Outcome, train
+from plainlearn.runs.record import read_record
 
 
 def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> None:
     """Run as `given` says, and print the outcome. Leaves with 130 when it is stopped."""
-    if given["minutes"] is None and given["epochs"] is None:
-        given["minutes"] = 10.0
     if given["out"] is None:
         given["out"] = _name_for(Path(given["folder"]), resume)
+    if resume:
+        given = _as_it_was(given)
+    elif given["minutes"] is None and given["epochs"] is None:
+        given["minutes"] = 10.0
     asked = Asked(**given)
     try:
         with redirect_stdout(sys.stderr if json else sys.stdout):
@@ -36,6 +39,13 @@ def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> Non
         typer.echo(json_format.dumps(asdict(outcome), indent=2))
     else:
         typer.echo(_told(outcome))
+
+
+def _as_it_was(given: dict[str, Any]) -> dict[str, Any]:
+    """What was not said now is as it was said when the run began."""
+    then = asdict(read_record(Path(given["out"]).with_suffix(".run")).asked)
+    usual = {each.name: each.default for each in fields(Asked)}
+    return {name: then[name] if value == usual[name] else value for name, value in given.items()}
 
 
 def _say(line: str) -> None:

@@ -88,6 +88,15 @@ def train(asked: Asked, *, resume: bool = False, say: Say = print, began: float 
 def _begun(asked: Asked, resume: bool) -> Record:
     if resume:
         record = read_record(asked.beside)
+        for each in fields(Asked):
+            now, then = getattr(asked, each.name), getattr(record.asked, each.name)
+            if each.name == "folder":
+                now, then = Path(now).resolve(), Path(then).resolve()
+            if now != then:
+                raise ArgumentError(
+                    f"the run that was stopped had {then} as {each.name}, and this is {now}; a run goes on as it was",
+                    try_="--resume alone, or a new run with another --out",
+                )
         if record.done:
             raise ArgumentError(
                 f"the run of {asked.out} has ended: the file is there", try_=f"plainlearn info {asked.out}"
