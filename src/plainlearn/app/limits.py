@@ -24,7 +24,7 @@ class Limits:
     part_headers: int = 8
     inside: int = 128
     batch: int = 16
-    pixels: int = 768 << 20
+    pixels: int = 640 << 20
     connections: int = 512
     head_seconds: float = 10
     grace: float = 15

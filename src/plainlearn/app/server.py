@@ -127,7 +127,8 @@ class Server(uvicorn.Server):
             await super().serve(sockets)
         finally:
             watching.cancel()
-            await self._service.close()
+            if not self.force_exit:
+                await self._service.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Told of when requests are taken and signals heard, not before."""

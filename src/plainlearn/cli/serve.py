@@ -62,7 +62,7 @@ def serve(
     logging.getLogger("plainlearn.app").setLevel(logging.INFO)
     settings = Settings(
         host=host, port=port, token=token, names=allow_host or (), log_requests=log,
-        limits=Limits(body=max_mb << 20),
+        limits=Limits(body=max_mb << 20, uploads=max(Limits.uploads, max_mb << 21)),
     )  # fmt: skip
     if run(file, settings, as_json=json):
         raise typer.Exit(130)
