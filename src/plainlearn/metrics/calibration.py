@@ -66,18 +66,17 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
 
     `logits` are (N, K), `targets` (N,) class numbers. The likelihood has one peak in 1/T, which is found to a
     thousandth, between T = 0.05 and 20. To make a model surer than it is, below 1, takes more: there the targets are
-    held to be wrong once in N + 2, or a set without a mistake would call for certainty.
+    held to be wrong once in N + 2, the next likeliest class being right, or a set without a mistake would call for certainty.
 
     Source: for that share Platt 1999, Probabilistic Outputs for Support Vector Machines, section 2.2.
     """
     _check(logits, targets)
     exact, rows = _finite(logits), torch.arange(len(targets), device=logits.device)
+    instead = exact.scatter(1, targets[:, None], -math.inf).argmax(dim=1)
 
     def lost(inverse: float, doubt: float) -> Tensor:
         likely = (exact * inverse).log_softmax(dim=1)
-        right, all_of_them = likely[rows, targets].mean(), likely.sum(dim=1).mean()
-        others = max(exact.shape[1] - 1, 1)
-        return -(1 - doubt) * right - doubt * (all_of_them - right) / others
+        return -(1 - doubt) * likely[rows, targets].mean() - doubt * likely[rows, instead].mean()
 
     return _careful(lost, len(targets))
 
@@ -97,13 +96,17 @@ def fit_yes_no_temperature(logits: Tensor, targets: Tensor) -> float:
 def worth_scaling(logits: Tensor, targets: Tensor, fit: Callable[[Tensor, Tensor], float]) -> float:
     """The temperature that `fit` finds, if temperatures found without them make items likelier, else 1.
 
-    From few items it is uncertain by a fifth or more, and a model that is honest already would only get worse.
+    From few items it is uncertain by a fifth or more, and a model that is honest already would only get worse. What makes it
+    surer must help by a standard error.
     """
-    if len(targets) > _CERTAIN:
-        return fit(logits, targets)
-    if len(targets) < _LEAST or _loss(cross_fitted(logits, targets, fit), targets) >= _loss(logits, targets):
+    if len(targets) < _LEAST:
         return 1.0
-    return fit(logits, targets)
+    found = fit(logits, targets)
+    if len(targets) > _CERTAIN:
+        return found
+    gain = _losses(logits, targets) - _losses(cross_fitted(logits, targets, fit), targets)
+    needed = float(gain.std()) / math.sqrt(len(gain)) if found < 1 else 0.0
+    return found if float(gain.mean()) > needed else 1.0
 
 
 def cross_fitted(logits: Tensor, targets: Tensor, fit: Callable[[Tensor, Tensor], float]) -> Tensor:
@@ -126,10 +129,12 @@ def cross_fitted(logits: Tensor, targets: Tensor, fit: Callable[[Tensor, Tensor]
     return divided
 
 
-def _loss(logits: Tensor, targets: Tensor) -> float:
+def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each item."""
     if targets.shape == logits.shape:
-        return float(nn.functional.binary_cross_entropy_with_logits(logits.double(), targets.double()))
-    return float(nn.functional.cross_entropy(logits.double(), targets))
+        yes_no = nn.functional.binary_cross_entropy_with_logits
+        return yes_no(logits.double(), targets.double(), reduction="none").flatten(1).mean(dim=1)
+    return nn.functional.cross_entropy(logits.double(), targets, reduction="none")
 
 
 def _careful(lost: Callable[[float, float], Tensor], count: int) -> float:
