@@ -234,6 +234,14 @@ def test_names_of_classes_may_hold_anything(tmp_path: Path) -> None:
     assert "script" not in page.tags
     assert "alert(1)" in page.words
     assert set(Predictor.load(wanted.out).vocab or ()) == set(names)
+    if shutil.which("chromium"):
+        shown = subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chromium'}",
+             "--dump-dom", wanted.report.absolute().as_uri()],
+            capture_output=True, text=True, timeout=50, check=True,
+        ).stdout  # fmt: skip
+        assert "<svg" in shown and "<script" not in shown
+        assert shown.count("<section") == wanted.report.read_text("utf-8").count("<section") > 5
 
 
 def test_a_page_with_one_class_wrong_shows_the_worst_errors(tmp_path: Path) -> None:

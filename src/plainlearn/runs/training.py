@@ -251,7 +251,9 @@ class _Run:
         given = {name: value for name, value in asdict(self.asked).items() if value != usual[name]}
         words = ["plainlearn", "train", str(given.pop("folder"))]
         for name, value in given.items():
-            words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [f"{value}"])
+            words += [f"--{name.replace('_', '-')}"] + (
+                [] if value is True else [f"{value:g}" if isinstance(value, float) else str(value)]
+            )
         return shlex.join(words)
 
     def facts(self, learn: VisionLearner, plan: Plan, seconds: float) -> dict[str, str]:
