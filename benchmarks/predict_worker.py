@@ -67,10 +67,10 @@ def plainlearn(files: list[Path], folder: Path) -> tuple[Callable[[Path], Any], 
 
 def onnxruntime(files: list[Path], folder: Path) -> tuple[Callable[[Path], Any], dict[str, list[float]]]:
     """The same by the graph in the file."""
-    from plainlearn.vision.quick import load_predictor
+    from plainlearn.vision.quick import QuickPredictor
 
-    lib = importlib.import_module("plainlearn.vision.all")
-    return load_predictor(exported(lib, files, folder, graph=True), by="onnxruntime").predict, {}
+    file = exported(importlib.import_module("plainlearn.vision.all"), files, folder, graph=True)
+    return QuickPredictor.load(file, threads=int(sys.argv[2])).predict, {}
 
 
 def fastai(files: list[Path], folder: Path) -> tuple[Callable[[Path], Any], dict[str, list[float]]]:
