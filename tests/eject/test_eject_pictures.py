@@ -148,20 +148,25 @@ def test_large_photos_decoded_smaller_end_equal(large: Path, tmp_path: Path, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", [{"weight": torch.tensor([0.7, 1.9])}, {"label_smoothing": 0.1}], ids=list
-)
-def test_losses_with_settings_end_equal(folder: Path, options: Any, tmp_path: Path, capsys: Any) -> None:
+def test_a_loss_with_settings_ends_equal(folder: Path, tmp_path: Path, capsys: Any) -> None:
     from safetensors.torch import save_file
 
     set_seed(0)
     save_file(resnet18().state_dict(), tmp_path / "weights.safetensors")
     learn = vision_learner(
-        loaders(folder, item_tfms=Resize(32)), resnet18, CrossEntropyLossFlat(**options),
+        loaders(folder, item_tfms=Resize(32)), resnet18, CrossEntropyLossFlat(weight=torch.tensor([0.7, 1.9]), label_smoothing=0.1),
         weights=tmp_path / "weights.safetensors", metrics=accuracy,
     )  # fmt: skip
     text = prove(learn, tmp_path / "train.py", capsys, recipe="fine_tune", epochs=1)
-    assert f"nn.CrossEntropyLoss({next(iter(options))}=" in text
+    assert 'nn.CrossEntropyLoss(weight=torch.from_numpy(start["loss.weight"]), label_smoothing=0.1)' in text
+
+
+@pytest.mark.slow
+def test_a_transformer_at_a_size_of_ones_own_ends_equal(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    dls = loaders(folder, item_tfms=Resize(32))
+    learn = vision_learner(dls, "vit_tiny_patch16_224", pretrained=False, metrics=accuracy, balance="auto")
+    text = prove(learn, tmp_path / "train.py", capsys, recipe="fit_one_cycle", epochs=1, lr=1e-3)
+    assert "dynamic_img_size=True" in text
 
 
 def test_a_file_that_pillow_alone_opens_otherwise_is_refused_by_name(folder: Path, tmp_path: Path) -> None:

@@ -31,6 +31,11 @@ def seed_lines(loader: DataLoader) -> list[str]:
     return ["global epochs_begun", f"seed = {loader.seed} * 1_000_003 + epochs_begun", "epochs_begun += 1"]
 
 
+def shuffled(items: str) -> str:
+    """An expression for the places of `items` in a random order that `seed` repeats."""
+    return f"torch.randperm(len({items}), generator=torch.Generator().manual_seed(seed))"
+
+
 def function(name: str, says: str, lines: list[str]) -> str:
     """The source of a function that gives batches."""
     body = "\n".join(f"    {line}" for line in lines)

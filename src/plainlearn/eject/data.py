@@ -9,7 +9,7 @@ from plainlearn.data.block_loaders import BlockLoaders, Gather, ToModel
 from plainlearn.data.collating import collate
 from plainlearn.data.columns import columns_of
 from plainlearn.data.loader import DataLoader
-from plainlearn.eject.code import DataCode, as_array, function, seed_lines
+from plainlearn.eject.code import DataCode, as_array, function, seed_lines, shuffled
 from plainlearn.eject.text import pieces_of
 
 
@@ -65,7 +65,7 @@ def _tensors_code(dls: Any) -> DataCode:
     train = dls.train
     order = ["order = torch.arange(len(train_x))"]
     if train.shuffle:
-        order = [*seed_lines(train), "order = shuffled(len(train_x), seed)"]
+        order = [*seed_lines(train), f"order = {shuffled('train_x')}"]
     code.settings.append(f"BATCH_SIZE = {train.bs}")
     if train.seed is not None and train.shuffle:
         code.load.append(f"epochs_begun = {train.epochs_begun}")

@@ -139,13 +139,24 @@ def _by_timm(model: Any) -> str:
                     made = timm.create_model(name, **options)
             except (RuntimeError, TypeError, AssertionError, ValueError):
                 continue  # not every network has these options
-            if _alike(made, model):
+            # How a transformer pools, and whether it takes pictures of any size, does not show in its layers.
+            if _alike(made, model) and _settings(made) == _settings(model):
                 shown = ", ".join(
                     f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}"
                     for key, value in options.items()
                 )
                 return f'timm.create_model("{name}", {shown})'
     raise _unknown(model)
+
+
+def _settings(model: nn.Module) -> dict[str, Any]:
+    """What a network remembers of how it was made, beside its layers."""
+    plain = (bool, int, float, str, tuple, type(None))
+    return {
+        name: value
+        for name, value in vars(model).items()
+        if isinstance(value, plain) and name != "training" and not name.startswith("_")
+    }
 
 
 def _beginning_of_torchvision(parts: Sequence[nn.Module]) -> str | None:

@@ -10,7 +10,7 @@ from plainlearn.data.block_loaders import BlockLoaders, ToModel
 from plainlearn.data.blocks import CategoryBlock
 from plainlearn.data.dataset import BlockDataset
 from plainlearn.data.loader import DataLoader
-from plainlearn.eject.code import DataCode, function, seed_lines
+from plainlearn.eject.code import DataCode, function, seed_lines, shuffled
 from plainlearn.eject.files import files_of
 from plainlearn.eject.text import call, part, pieces_of, quoted
 from plainlearn.eject.transforms import Moves, light
@@ -95,7 +95,7 @@ def _kernel() -> list[str]:
 def _train(loader: DataLoader, moved: bool) -> str:
     lines = seed_lines(loader)
     if loader.shuffle:
-        lines.append("order = shuffled(len(train_items), seed).tolist()")
+        lines.append(f"order = {shuffled('train_items')}.tolist()")
     else:
         lines.append("order = list(range(len(train_items)))")
     if loader.drop_last:

@@ -138,17 +138,30 @@ def light(train: Sequence[Transform], valid: Sequence[Transform]) -> str:
         each, margin = cast("Any", transform), "    " if always and transform not in always else ""
         if margin and "if train:" not in lines:
             lines.append("if train:")
-        if type(transform) in (Brightness, Contrast):
-            name = type(transform).__name__.lower()
-            lines.append(
-                f"{margin}curves = {name}(curves, {_chosen(each, 'count')}, rng, {each.max_lighting})"
-            )
+        if type(transform) is Brightness:
+            low, high = 0.5 - 0.5 * each.max_lighting, 0.5 + 0.5 * each.max_lighting
+            lines += [
+                f"{margin}# Lighter or darker: a number is added to each level's logit.",
+                f"{margin}chosen, to = {_chosen(each, 'count')}, rng.uniform({low}, {high}, count)",
+                f"{margin}curves = lit(curves, chosen, np.ones(1), np.log(to / (1 - to)))",
+            ]
+        elif type(transform) is Contrast:
+            most = -math.log(1 - each.max_lighting)
+            lines += [
+                f"{margin}# More or less contrast: each level's logit is multiplied.",
+                f"{margin}chosen, power = {_chosen(each, 'count')}, rng.uniform({-most}, {most}, count)",
+                f"{margin}curves = lit(curves, chosen, np.exp(power), np.zeros(1))",
+            ]
         elif type(transform) is Normalize:
             mean, std = (f"torch.tensor({list(values)})[:, None]" for values in (each.mean, each.std))
             lines.append(f"{margin}curves = (curves - {mean}) / {std}")
         else:
             raise not_written(transform)
-    lines += ["return curves"] if train else []
+    if train:
+        last = lines.pop()
+        lines += (
+            [last.replace("curves =", "return")] if last.startswith("curves =") else [last, "return curves"]
+        )
     says = "The batch transforms that change light: what becomes of each level 0..255; a 257th ends the last step."
     head = f'def light(count: int, rng: Rng, train: bool) -> Tensor | None:\n    """{says}"""\n'
     return head + "".join(f"    {line}\n" for line in lines) + "\n\n"

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Depths = list[tuple[str, ...]]
+Groups = list[dict[str, Any]]
+
 
 class Scaled(nn.Module):
     """Pictures of 0..1 as the trained weights expect them: each channel times a scale, plus a shift."""
@@ -48,14 +51,10 @@ def freeze(model: nn.Module, learn: str | tuple[str, ...]) -> None:
         parameter.requires_grad_(name.startswith(learn))
 
 
-def grouped(
-    model: nn.Module, depths: list[tuple[str, ...]], rates: list[float], weight_decay: float
-) -> list[dict[str, Any]]:
-    """The optimizer's groups: depths, told by how names begin, each with a rate of its own.
-
-    Weight decay pulls weights towards zero; biases, and the scales and shifts of normalisation, should not go there.
-    """
-    groups: list[dict[str, Any]] = []
+# Weight decay pulls weights towards zero; biases, and the scales and shifts of normalisation, should not go there.
+def grouped(model: nn.Module, depths: Depths, rates: list[float], weight_decay: float) -> Groups:
+    """The optimizer's groups: depths, told by how names begin, each with a rate of its own."""
+    groups: Groups = []
     for prefixes, rate in zip(depths, rates, strict=True):
         inside = [parameter for name, parameter in model.named_parameters() if name.startswith(prefixes)]
         groups.append({"params": [p for p in inside if p.ndim > 1], "lr": rate, "weight_decay": weight_decay})

@@ -53,10 +53,7 @@ def fit(model: nn.Module, optimizer: Optimizer, epochs: int) -> None:
 def fit_one_cycle(
     model: nn.Module, optimizer: Optimizer, epochs: int, pct_start: float, div: float, div_final: float
 ) -> None:
-    """Train in one cycle: the learning rates climb, then fall; momentum goes the other way.
-
-    Source: Smith and Topin 2017, arXiv:1708.07120.
-    """
+    """The rates climb, then fall; momentum goes the other way. Source: Smith and Topin 2017, arXiv:1708.07120."""
     highest = [group["lr"] for group in optimizer.param_groups]
     mean, steps = 0.0, 0
     for epoch in range(epochs):

@@ -16,10 +16,7 @@ STRENGTHS = (100.0, 10.0, 1.0, 0.1)  # strong first: each is a good start for th
 
 
 def fit_head(model: nn.Module, head: nn.Linear) -> None:
-    """Make `head` the best linear layer on what reaches it of the training pictures, one pass through the body.
-
-    Source: Kumar et al. 2022, arXiv:2202.10054, for probing before tuning.
-    """
+    """Make `head` the best linear layer on what reaches it (probing before tuning: Kumar et al., arXiv:2202.10054)."""
     started = time.perf_counter()
     print("The head, on features computed once:", flush=True)
     rows, targets = features(model, head, calm_batches())

@@ -65,10 +65,7 @@ def read(picture, m, curves, out):
 
 @njit(error_model="numpy")
 def taps(position, span, length):
-    """Along one side, the pixels around a position, their weights and the sum of these.
-
-    The kernel is as wide as `span`, the footprint: so shrinking does not alias, and enlarging interpolates.
-    """
+    """Along one side, the pixels around a position, as many as lie in the footprint, their weights and their sum."""
     span = min(max(span, one), f(min(length, 256)))
     first = math.ceil(position - np.float64(span * f(RADIUS)))
     count = int(2 * RADIUS * span) + 1
