@@ -41,7 +41,7 @@ class Quick:
         return load_image(item)
 
     def judged(self, samples: Sequence[Any]) -> tuple[list[Prediction], Any]:
-        assert self.opened.wait(20)
+        assert self.opened.wait(60)  # longer than any test waits
         self.runs.append(len(samples))
         shares = [float(pixels[0, 0, 0]) / 255 for pixels in samples]
         if 1.0 in shares:
