@@ -8,12 +8,19 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
 from plainlearn.core.errors import ArgumentTypeError, DataError, MissingFileError, StorageError
-from plainlearn.core.tensorfile import read_tensorfile, read_tree, write_tensorfile, write_tree
+from plainlearn.core.tensorfile import (
+    read_array_tree,
+    read_tensorfile,
+    read_tree,
+    write_tensorfile,
+    write_tree,
+)
 
 TENSORS = {
     "bool": torch.tensor([True, False]),
@@ -148,3 +155,20 @@ def test_a_tree_is_read_as_the_kind_that_it_was_written_as(tmp_path: Path) -> No
     assert torch.equal(back["model"]["weight"], torch.ones(2))
     with pytest.raises(DataError, match="a holds 'weights'; expected 'checkpoint'"):
         read_tree(tmp_path / "a", kind="checkpoint")
+
+
+def test_a_tree_comes_as_arrays_too_and_what_numpy_does_not_know_is_named(tmp_path: Path) -> None:
+    tree = {"a": torch.arange(6.0).view(2, 3), "b": [1, (2, "x")], "many": list(range(50))}
+    write_tree(tmp_path / "it", tree, kind="numbers")
+    found = read_array_tree(tmp_path / "it", kind="numbers")
+    assert type(found["a"]) is np.ndarray and found.pop("a").tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert found == {"b": [1, (2, "x")], "many": list(range(50))}
+    with pytest.raises(DataError, match="holds 'numbers'; expected 'letters'"):
+        read_array_tree(tmp_path / "it", kind="letters")
+    write_tree(tmp_path / "it", {"a": torch.ones(2, dtype=torch.bfloat16)}, kind="numbers")
+    with pytest.raises(ArgumentTypeError, match="of the kind 'BF16', which numpy does not know"):
+        read_array_tree(tmp_path / "it", kind="numbers")
+    content = (tmp_path / "it").read_bytes()
+    (tmp_path / "it").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(DataError, match="not what was written"):
+        read_array_tree(tmp_path / "it", kind="numbers")

@@ -16,7 +16,13 @@ import torch
 from PIL import Image
 from shipped import draw_pictures, small_learner
 
-from plainlearn.core.errors import ArgumentError, DataError, MissingFileError, PlainlearnError
+from plainlearn.core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    MissingFileError,
+    PlainlearnError,
+)
 from plainlearn.core.tensorfile import read_tree
 from plainlearn.data import MultiCategoryBlock
 from plainlearn.data.transform import for_side
@@ -234,6 +240,15 @@ def test_a_file_without_a_graph_is_as_before_and_predicts_by_torch(
         load_predictor(tmp_path / "it.plain", by="onnxruntime")
     with pytest.raises(ArgumentError, match="by is 'fire'"):
         load_predictor(file, by="fire")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_file_of_numbers_that_numpy_does_not_know_predicts_by_torch(file: Path, tmp_path: Path) -> None:
+    content = read_model_file(file)
+    unlike = {name: tensor.bfloat16() for name, tensor in content.unlike.items()}
+    write_model_file(tmp_path / "it.plain", replace(content, unlike=unlike))
+    assert isinstance(load_predictor(tmp_path / "it.plain"), Predictor)
+    with pytest.raises(ArgumentTypeError, match="numpy does not know"):
+        load_predictor(tmp_path / "it.plain", by="onnxruntime")
 
 
 def test_a_graph_that_is_not_proved_is_left_out_and_the_card_says_why(learn: Any) -> None:

@@ -62,7 +62,7 @@ def read_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
 def read_array_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
     """The same with numpy arrays, for programs that do not load torch.
 
-    Raises `DataError` also for tensors of kinds that numpy does not know, such as bfloat16.
+    Raises as that does, and `ArgumentTypeError` for tensors of kinds that numpy does not know, such as bfloat16.
     """
     content, meta = _checked(path)
     from safetensors import SafetensorError
@@ -73,7 +73,9 @@ def read_array_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise _damaged(path, str(error)) from error
     except KeyError as error:
-        raise DataError(f"{path} holds numbers of the kind {error}, which numpy does not know") from error
+        raise ArgumentTypeError(
+            f"{path} holds numbers of the kind {error}, which numpy does not know", try_="reading it by torch"
+        ) from error
     return _tree_of(arrays, meta, path, kind)
 
 
