@@ -36,7 +36,6 @@ IMPORTS: Final[Mapping[str, str]] = {
     "Tensor": "from torch import Tensor",
     "ThreadPoolExecutor": "from concurrent.futures import ThreadPoolExecutor",
     "csv": "import csv",
-    "deque": "from collections import deque",
     "intrinsic": "from numba.extending import intrinsic",
     "io": "import io",
     "math": "import math",
