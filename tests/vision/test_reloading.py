@@ -16,8 +16,10 @@ from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data import CategoryBlock, DataBlock, RegressionBlock, parent_label
 from plainlearn.data.items import get_image_files
 from plainlearn.inference import read_model_file
-from plainlearn.metrics import rmse
+from plainlearn.metrics import accuracy, rmse
+from plainlearn.vision import card
 from plainlearn.vision.blocks import ImageBlock
+from plainlearn.vision.exporting import content_of
 from plainlearn.vision.heads import create_head, linear_head
 from plainlearn.vision.learner import unet_learner, vision_learner
 from plainlearn.vision.loaders import SegmentationDataLoaders
@@ -96,6 +98,17 @@ def segmentation(folder: Path) -> Any:
         folder, files, lambda path: path.parent / "masks" / path.name, codes=["no", "yes"], seed=0, bs=3,
         num_workers=0, device="cpu", valid_pct=0.25,
     )  # fmt: skip
+
+
+def test_a_metric_of_large_maps_is_drawn_item_by_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = unet_learner(segmentation(tmp_path), "test_efficientnet", pretrained=False, path=tmp_path,
+                         metrics=partial(accuracy, axis=1))  # fmt: skip
+    (few,) = content_of(learn).card["metrics"]
+    monkeypatch.setattr(card, "_FEW_NUMBERS", 1)
+    (large,) = content_of(learn).card["metrics"]
+    assert (large["low"], large["high"]) == pytest.approx((few["low"], few["high"]), abs=1e-6)
 
 
 @pytest.mark.parametrize("arch", ["resnet10t", "test_efficientnet"])

@@ -17,7 +17,7 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.dataset import shown
 from plainlearn.metrics.functions import accuracy, error_rate
 from plainlearn.metrics.intervals import bootstrapped, wilson
-from plainlearn.metrics.meter import Meter
+from plainlearn.metrics.meter import Average, Meter
 from plainlearn.train.loop import Learner
 from plainlearn.train.state import bare
 from plainlearn.train.step import loss_name
@@ -25,6 +25,7 @@ from plainlearn.train.step import loss_name
 __all__ = ["card_of"]
 
 _LAST_ROWS: Final = 20
+_FEW_NUMBERS: Final = 2_000_000
 
 
 def card_of(
@@ -84,9 +85,18 @@ def _measured(meter: Meter, outputs: Any, targets: Any) -> dict[str, Any]:
     if getattr(meter, "function", None) in (accuracy, error_rate) and fields[0].ndim == 1:
         limits = wilson(value, len(fields[0]))
     elif isinstance(outputs, Tensor) and all(isinstance(field, Tensor) for field in fields):
-        limits = bootstrapped(
-            lambda rows: _value(meter, outputs[rows], tuple(field[rows] for field in fields)), len(outputs)
-        )
+
+        def value_of(rows: Tensor) -> float:
+            return _value(meter, outputs[rows], tuple(field[rows] for field in fields))
+
+        count = len(outputs)
+        if outputs.numel() <= _FEW_NUMBERS:
+            limits = bootstrapped(value_of, count)
+        elif isinstance(
+            meter, Average
+        ):  # of maps, say: one by one, as drawing them again and again takes minutes
+            single = torch.tensor([value_of(torch.tensor([row])) for row in range(count)])
+            limits = bootstrapped(lambda rows: float(single[rows].mean()), count)
     low, high = limits or (None, None)
     return {"name": meter.name, "value": value, "low": low, "high": high, "items": len(fields[0])}
 
