@@ -25,7 +25,13 @@ import PIL.Image
 import torch
 import torch.export
 
-for library in ("rich.console", "timm", "torchvision", "tqdm.auto", "typer"):
+SERVING = (
+    "fastapi",
+    "prometheus_client",
+    "python_multipart.multipart",
+    "uvicorn.protocols.http.httptools_impl",
+)
+for library in ("rich.console", "timm", "torchvision", "tqdm.auto", "typer", *SERVING):
     importlib.import_module(library)
 
 CLASSES = [

@@ -8,19 +8,18 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from plainlearn.app.limits import Limits
+from plainlearn.app.log import log
 from plainlearn.app.metrics import Metrics
 from plainlearn.app.refusals import FAILED, Refusal, as_json
 
 __all__ = ["KNOWN", "OPEN_PATHS", "Guard", "hosts_of"]
 
-_log = logging.getLogger("plainlearn.app")
 #: What is answered without a token: the page, which holds nothing but itself, and whether all is well.
 OPEN_PATHS: Final = frozenset({"/", "/health", "/openapi.json"})
 #: Where in the scope it is said whether the token was given, or none is asked for.
@@ -73,7 +72,7 @@ class Guard:
         except Refusal as refusal:
             await exchange.refuse(refusal)
         except Exception:  # noqa: BLE001 - it is logged, and who asked is told
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            log().exception("%s %r failed", scope["method"], scope["path"])
             await exchange.refuse(Refusal(500, FAILED))
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import logging
 import os
 import secrets
 import signal
@@ -21,6 +20,7 @@ import uvicorn
 from plainlearn.app.api import PATHS, make_app
 from plainlearn.app.guard import Guard, hosts_of
 from plainlearn.app.limits import Limits
+from plainlearn.app.log import log
 from plainlearn.app.metrics import Metrics
 from plainlearn.app.page import Page
 from plainlearn.app.protocol import protocol_with
@@ -29,7 +29,6 @@ from plainlearn.core.errors import ArgumentError
 
 __all__ = ["Server", "Settings", "guarded", "is_local", "listen", "serve"]
 
-_log = logging.getLogger("plainlearn.app")
 _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -89,7 +88,7 @@ def guarded(service: Service, metrics: Metrics, settings: Settings) -> Guard:
     names = settings.names if local else (*settings.names, settings.host, socket.gethostname())
     return Guard(
         app, hosts=hosts_of(*names), by_address=not local, token=settings.token, limits=settings.limits,
-        metrics=metrics, paths=PATHS, on_request=_log.info if settings.log_requests else lambda _: None,
+        metrics=metrics, paths=PATHS, on_request=log().info if settings.log_requests else lambda _: None,
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from plainlearn.app.batcher import Batcher, Budget
 from plainlearn.app.limits import Limits
+from plainlearn.app.log import log
 from plainlearn.app.metrics import Metrics
 from plainlearn.app.model import Judged, Model, load_model
 from plainlearn.core.errors import DataError, PlainlearnError
@@ -21,7 +21,6 @@ from plainlearn.vision.memory import decoding_cost
 
 __all__ = ["Service"]
 
-_log = logging.getLogger("plainlearn.app")
 _TURNED: Final = 6  # any of EXIF's orientations that needs a second copy
 Answers = Batcher[bytes, Any, Judged]
 
@@ -93,7 +92,7 @@ class Service:
             except PlainlearnError as error:
                 self.problem = error.what
             except Exception as error:  # noqa: BLE001 - the old model goes on answering
-                _log.exception("the model file cannot be loaded")
+                log().exception("the model file cannot be loaded")
                 self.problem = f"the model file cannot be loaded: {error}"
             else:
                 self.problem = None
@@ -103,9 +102,9 @@ class Service:
                 leaving.add_done_callback(self._leaving.discard)
         self._metrics.reloads.labels("loaded" if self.problem is None else "refused").inc()
         if self.problem is None:
-            _log.warning("%s is in service (%s)", self.model.name, self.model.digest)
+            log().warning("%s is in service (%s)", self.model.name, self.model.digest)
         else:
-            _log.error("%s stays in service (%s): %s", self.model.name, self.model.digest, self.problem)
+            log().error("%s stays in service (%s): %s", self.model.name, self.model.digest, self.problem)
         return self.problem
 
     async def watch(self, every_seconds: float = 2.0) -> None:
