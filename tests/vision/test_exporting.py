@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,29 @@ def test_a_stream_is_read_as_it_is_needed(learn: Any, file: Path) -> None:
     stream = Predictor.load(file).predict_many(endless(), bs=2)
     assert [next(stream).label for _ in range(5)] and len(taken) <= 12
     stream.close()
+
+
+@pytest.mark.parametrize("size", [1, 12_000])
+def test_pictures_that_a_network_cannot_take_are_named_or_left_until_they_come(
+    size: int, file: Path, tmp_path: Path
+) -> None:
+    content = read_model_file(file)
+    resize = {"kind": "Resize", "size": size, "method": "crop", "pad_mode": "reflection"}
+    content = replace(content, pipeline=content.pipeline | {"item_tfms": [resize], "batch_tfms": []})
+    write_model_file(tmp_path / "it.plain", content)
+    predictor = Predictor.load(tmp_path / "it.plain")  # huge ones take no memory yet
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in predictor.model.modules()) == (size > 1)
+
+
+def test_a_model_that_fails_on_its_own_size_is_refused_by_name(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("Kernel size can't be greater than actual input size")
+
+    monkeypatch.setattr("plainlearn.vision.predictor.ready_to_predict", fails)
+    with pytest.raises(DataError, match=r"it\.plain cannot be used[\s\S]*pictures of 32×32: Kernel size"):
+        Predictor.load(file)
 
 
 def test_predicting_does_not_load_the_training_loop(learn: Any, file: Path) -> None:

@@ -89,7 +89,7 @@ class Graph:
         try:
             made = library.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no class in common but this
-            raise DataError(f"its graph cannot be run: {error!s:.300}") from error
+            raise DataError(f"its graph cannot be run: {error!s:.300}", try_="by='torch'") from error
         (name,) = self.inputs
         names = list(self.outputs)
 

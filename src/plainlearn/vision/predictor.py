@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Self
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.inference.predictor import ItemPredictor
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.known import KNOWN, model_of, target_of
+
+_LARGEST_EXAMPLE: Final = 1024 * 1024  # pixels; whoever made the file, loading it should take little memory
 
 
 class Predictor(ItemPredictor):
@@ -37,7 +39,13 @@ class Predictor(ItemPredictor):
         """
         predictor = cls.of(read_model_file(file), file, model=model, device=device)
         if model is None and (example := _example(predictor.pipeline)) is not None:
-            predictor.model = ready_to_predict(predictor.model, example.to(predictor.device))
+            try:
+                predictor.model = ready_to_predict(predictor.model, example.to(predictor.device))
+            except (RuntimeError, ValueError) as error:
+                size = "×".join(map(str, example.shape[2:]))
+                raise DataError(
+                    f"{file} cannot be used: its model does not take its pictures of {size}: {error}"
+                ) from error
         return predictor
 
     @classmethod
@@ -65,11 +73,13 @@ class Predictor(ItemPredictor):
 
 
 def _example(pipeline: InputPipeline) -> Tensor | None:
-    """A batch of one picture of noise, as large as the pipeline's; None if that depends on the picture."""
+    """A batch of one picture of noise, as large as the pipeline's; None if that depends on the picture, or is huge."""
     sizes = [
         size for each in (*pipeline.item_tfms, *pipeline.batch_tfms) if (size := getattr(each, "size", None))
     ]
     if len(pipeline.blocks) != 1 or not isinstance(block := pipeline.blocks[0], ImageBlock) or not sizes:
         return None
     height, width = (sizes[-1], sizes[-1]) if isinstance(sizes[-1], int) else sizes[-1]
+    if height * width > _LARGEST_EXAMPLE:
+        return None
     return torch.rand(1, block.channels, height, width, generator=torch.Generator().manual_seed(0))
