@@ -53,6 +53,7 @@ class Pace:
 class Plan:
     """What a run does. `epochs` of training after the head is fitted, 0 for the head alone; of `seconds`, if the clock ends it.
 
+    `after` are the seconds that are kept for what comes then: validation, the file, the report.
     `lr` is for `fine_tune`. `features` says whether the head is first fitted to features computed once.
     """
 
@@ -62,6 +63,7 @@ class Plan:
     epochs: int
     lr: float
     seconds: float | None = None
+    after: float = 0.0
     features: bool = True
 
 
@@ -118,7 +120,7 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
     train, valid = items
     asked, bs = pictures.asked, batch_size(train)
 
-    def tail(looking: float) -> float:
+    def after(looking: float) -> float:
         return _TAIL + (_GRAPH if with_graph(asked) else 0) + 3 * valid * looking
 
     def after_head(size: int) -> tuple[float, float, float]:
@@ -126,7 +128,7 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
         larger = (size / at) ** 2
         looking = pace.looking * larger
         once = looking * (train + valid)
-        return left - once - tail(looking), pace.learning * larger * train + looking * valid, once
+        return left - once - after(looking), pace.learning * larger * train + looking * valid, once
 
     sizes = [asked.size] if asked.size else [*(size for size in _SIZES if size < at), at]
     size = sizes[0]
@@ -136,17 +138,19 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
             size = larger
     rest, epoch, once = after_head(size)
     a_step = pace.learning * (size / at) ** 2 * bs
+    kept = after(pace.looking * (size / at) ** 2)
     if rest < 0:
         # So many pictures that one look at all is too long: learn from as many as there is time for.
         without = rest + once
         if without < _ENOUGH_STEPS * a_step:
             raise _too_short(asked, min(-rest, _ENOUGH_STEPS * a_step - without))
         steps = int(without / a_step)
-        return Plan(arch, size, bs, max(1, round(without / epoch)), rate_for(steps), without, features=False)
+        epochs = max(1, round(without / epoch))
+        return Plan(arch, size, bs, epochs, rate_for(steps), without, kept, features=False)
     if rest < _FEWEST_STEPS * a_step:
         return Plan(arch, size, bs, 0, 0.0)
     steps = int(rest / a_step)
-    return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest)
+    return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest, kept)
 
 
 def with_graph(asked: Asked) -> bool:

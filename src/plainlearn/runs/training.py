@@ -13,7 +13,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -187,7 +187,7 @@ class _Run:
         """The best linear head on features computed once; also the baseline that tuning has to beat."""
         learn.freeze()
         # A checkpoint knows what the random generators were after this; without one, it is done again.
-        if self.record.probe and list((self.asked.beside / learn.model_dir).glob("checkpoint*")):
+        if self.record.probe and self.begun(learn):
             learn.load(_PROBE, with_opt=False)
             return
         row = fit_head(learn)
@@ -195,8 +195,18 @@ class _Run:
         self.record.probe = {"accuracy": row.metrics[0]}
         self.keep()
 
+    def begun(self, learn: VisionLearner) -> bool:
+        """Whether an earlier process has left a checkpoint."""
+        return self.resume and any((self.asked.beside / learn.model_dir).glob("checkpoint*"))
+
     def tune(self, learn: VisionLearner, plan: Plan, *, from_fitted: bool) -> None:
         """All depths, until the epochs or the seconds are over; a checkpoint is written as it goes."""
+        if plan.seconds is not None and not self.begun(
+            learn
+        ):  # the head may have taken more, or less, than was thought
+            plan = replace(plan, seconds=max(self.left() - plan.after, 1.0))
+            self.record.plan = asdict(plan)
+            self.keep()
         more = [] if plan.seconds is None else [Deadline(plan.seconds)]
         frozen = 0 if from_fitted or more else 1
         rate = plan.lr if from_fitted else BASE_LR
