@@ -102,9 +102,7 @@ class DriftReport:
         for each in self.watched:
             what = f"  {each.name:<{width}}  usually {each.usual}, now {each.now}"
             lines.append(on_one_line(f"{what}  (apart by {each.gap:.2f}, chance {each.chance:.4f})"))
-        lines.append(
-            f"  When nothing has changed, a report like this says so in {1 - FALSE_ALARMS:.0%} of cases or more."
-        )
+        lines.append(f"  Where nothing changed, at most {FALSE_ALARMS:.0%} of such reports say otherwise.")
         return "\n".join(lines)
 
 
