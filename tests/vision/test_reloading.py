@@ -72,7 +72,7 @@ def come_back(learn: Any, file: Path) -> None:
         {"custom_head": create_head},
         {"custom_head": partial(create_head, lin_ftrs=(8,), concat_pool=False)},
     ],
-    ids=str,
+    ids=["widths", "dropout", "one_pooling", "all", "create_head", "partly"],
 )
 def test_a_head_of_the_course_comes_back(folder: Path, tmp_path: Path, head: dict[str, Any]) -> None:
     come_back(small_learner(folder, **head), tmp_path / "it.plain")
