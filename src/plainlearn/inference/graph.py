@@ -82,6 +82,8 @@ class Graph:
         library: Any = onnxruntime
         options = library.SessionOptions()
         options.intra_op_num_threads = threads
+        # Or its idle threads take the cores, 60 ms of CPU for the reading of one picture, from whoever else needs them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # what is wrong comes as an exception
         arrays = [np.ascontiguousarray(weights[name]) for name in self.shared.values()]
         values = [library.OrtValue.ortvalue_from_numpy(array) for array in arrays]
