@@ -21,7 +21,7 @@ class _LBFGS(WithoutCompiler, torch.optim.LBFGS):
 
 
 def minimise(
-    function: Callable[[Tensor], Tensor], start: Tensor, *, iterations: int = 100, tolerance: float = 1e-4
+    function: Callable[[Tensor], Tensor], start: Tensor, *, iterations: int = 100, tolerance: float = 1e-3
 ) -> Tensor:
     """A tensor near which `function`, from a tensor to one number, is least; `start` is left alone.
 

@@ -64,7 +64,7 @@ def chosen_strength(rows: Tensor, targets: Tensor, zeros: Tensor) -> float:
 def regressed(rows: Tensor, targets: Tensor, strength: float, start: Tensor) -> Tensor:
     """Coefficients (F + 1, K) of a logistic regression; the last row is the bias, which is not held back."""
     x = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([x], max_iter=100, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([x], max_iter=100, tolerance_grad=1e-3, line_search_fn="strong_wolfe")
 
     def cost() -> Tensor:
         optimizer.zero_grad()
