@@ -13,6 +13,8 @@ from plainlearn.vision.sampling_kernel import FAR, NEAREST, RAMP, WIDEST, Kernel
 
 __all__ = ["sample_by_axes"]
 
+#: Multiplications at a time: of more, numpy's BLAS makes threads, that wait for each other longer than it takes.
+_SMALL = 250_000
 _BAND = 16  # outputs at a time: only what these see of a side is multiplied
 
 
@@ -38,22 +40,25 @@ def sample_by_axes(
 
 def _along(
     values: NDArray[np.generic],
-    step: float,
+    stride: float,
     start: float,
     count: int,
     kernel: Kernel | None,
     pad_mode: PadMode,
 ) -> NDArray[np.float32]:
-    """The first axis of `values` (L, N) read at `start + i * step`, (count, N)."""
+    """The first axis of `values` (L, N) read at `start + i * stride`, (count, N)."""
     length = len(values)
-    places, weights = _taps(step, start, count, length, kernel, pad_mode)
+    places, weights = _taps(stride, start, count, length, kernel, pad_mode)
     out = np.empty((count, values.shape[1]), np.float32)
     for first in range(0, count, _BAND):
         band = slice(first, min(first + _BAND, count))
         low, high = int(places[band].min()), int(places[band].max()) + 1
         matrix = np.zeros((band.stop - first, high - low), np.float32)
         np.add.at(matrix, (np.arange(len(matrix))[:, None], places[band] - low), weights[band])
-        out[band] = matrix @ values[low:high].astype(np.float32, copy=False)
+        seen = values[low:high].astype(np.float32, copy=False)
+        step = max(_SMALL // matrix.size, 1)
+        for left in range(0, seen.shape[1], step):
+            np.matmul(matrix, seen[:, left : left + step], out=out[band, left : left + step])
     return out
 
 
