@@ -49,6 +49,7 @@ With a model file, as learn.export writes it:
   plainlearn evaluate FILE FOLDER  how good it is on labelled images, label by label
   plainlearn drift FILE FOLDER     whether new images are still like those it knows
   plainlearn export FILE --onnx OUT --check IMAGE   for machines without PyTorch
+  plainlearn eject NAME.run        the run as one plain PyTorch script
 
 \b
 The lesson in Python:
