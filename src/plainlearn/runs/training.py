@@ -201,9 +201,8 @@ class _Run:
 
     def tune(self, learn: VisionLearner, plan: Plan, *, from_fitted: bool) -> None:
         """All depths, until the epochs or the seconds are over; a checkpoint is written as it goes."""
-        if plan.seconds is not None and not self.begun(
-            learn
-        ):  # the head may have taken more, or less, than was thought
+        # The head may have taken more, or less, than was thought.
+        if plan.seconds is not None and not self.begun(learn):
             plan = replace(plan, seconds=max(self.left() - plan.after, 1.0))
             self.record.plan = asdict(plan)
             self.keep()
