@@ -14,6 +14,7 @@ import base64
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError
+from traitlets.config import Config
 
 TUTORIALS = Path(__file__).resolve().parent.parent / "tutorials"
 CELL_SECONDS = 600  # a limit for what hangs; the longest cell takes a minute or two
@@ -34,21 +36,27 @@ Notebook = Any  # nbformat's trees are untyped: a dict that also has attributes
 # ---- running
 
 
-def execute(notebook: Notebook, folder: Path, **environment: str) -> Notebook:
+def execute(
+    notebook: Notebook, folder: Path, *, cell_seconds: int = CELL_SECONDS, **environment: str
+) -> Notebook:
     """Run all cells in a fresh kernel of this Python, in `folder`; raises at the first that fails.
 
     Jupyter loses a kernel's answer once in a great while, and would wait for it: then all is run once more.
     """
     inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # pictures inline
-    client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
     settings = {**inherited, "OMP_WAIT_POLICY": "PASSIVE", **environment}
-    try:
-        client.execute(env=settings)
-    except CellTimeoutError as error:
-        print(f"begun anew, for a cell gave no answer: {error}", file=sys.stderr)
-        client.execute(env=settings)
+    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        # By files, not by ports: two kernels that begin at once may be given the same port.
+        by_files = {"transport": "ipc", "ip": f"{sockets}/socket"} if os.name == "posix" else {}
+        client = NotebookClient(
+            notebook, timeout=cell_seconds, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
+            config=Config({"KernelManager": by_files}),
+        )  # fmt: skip
+        try:
+            client.execute(env=settings)
+        except CellTimeoutError as error:
+            print(f"begun anew, for a cell gave no answer: {error}", file=sys.stderr)
+            client.execute(env=settings)
     return notebook
 
 

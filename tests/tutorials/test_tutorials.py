@@ -39,10 +39,10 @@ def _script() -> Any:
 notebooks = _script()
 
 
-def run_offline(notebook: Any, home: Path) -> Any:
+def run_offline(notebook: Any, home: Path, cell_seconds: int = 60) -> Any:
     notebook.cells.insert(0, nbformat.v4.new_code_cell(NO_NETWORK))
     fresh = {"PLAINLEARN_HOME": str(home), "IPYTHONDIR": str(home / "ipython")}
-    return notebooks.execute(notebook, home, **fresh)
+    return notebooks.execute(notebook, home, cell_seconds=cell_seconds, **fresh)
 
 
 def of_cells(*sources: str) -> Any:
@@ -72,7 +72,7 @@ def test_there_are_tutorials() -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_runs_offline_from_its_first_cell_to_its_last(path: Path, tmp_path: Path) -> None:
-    assert not warnings_in(run_offline(nbformat.read(path, as_version=4), tmp_path))
+    assert not warnings_in(run_offline(nbformat.read(path, as_version=4), tmp_path, notebooks.CELL_SECONDS))
 
 
 def test_a_warning_in_a_cell_is_seen(tmp_path: Path) -> None:
@@ -94,14 +94,14 @@ def test_a_cell_that_fails_or_asks_for_the_network_fails_the_run(
 
 def test_kept_notebook_shows_the_picture_in_place_of_sliders(tmp_path: Path) -> None:
     cell = "from ipywidgets import interact\ninteract(lambda a: print('a is', a), a=2);"
-    kept = notebooks.tidied(notebooks.execute(of_cells(cell), tmp_path))
+    kept = notebooks.tidied(notebooks.execute(of_cells(cell), tmp_path, cell_seconds=60))
     assert [output.text for output in kept.cells[0].outputs] == ["a is 2\n"]
     assert "widgets" not in kept.metadata
 
 
 def test_kept_notebook_has_printed_text_in_one_piece_and_no_addresses(tmp_path: Path) -> None:
     cells = "import time\nfor i in range(3): print(i, end=' ', flush=True); time.sleep(0.3)", "object()"
-    first, second = notebooks.tidied(notebooks.execute(of_cells(*cells), tmp_path)).cells
+    first, second = notebooks.tidied(notebooks.execute(of_cells(*cells), tmp_path, cell_seconds=60)).cells
     assert [output.text for output in first.outputs] == ["0 1 2 "]
     assert second.outputs[0].data["text/plain"] == "<object>"
 
