@@ -23,6 +23,7 @@ PAGE = HERE / "results.md"
 ORDER = (
     "digits_accuracy", "digits_speed", "step_overhead", "where_time_goes", "import_time",
     "presizing_quality", "presizing_speed", "pipeline_speed",
+    "transfer_pets", "step_transfer", "ddp_overhead", "train_minutes", "predict_speed", "predict_start", "serve_throughput",
     "gpu_fit", "gpu_syncs", "step_overhead_cuda", "gpu_loader", "gpu_resnet",
 )  # fmt: skip
 
