@@ -35,11 +35,13 @@ class AdaptiveConcatPool2d(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = (
-            nn.functional.adaptive_max_pool2d(x, self.size),
-            nn.functional.adaptive_avg_pool2d(x, self.size),
-        )
-        return torch.cat(pooled, dim=1)
+        if (
+            self.size == 1 and torch.compiler.is_exporting()
+        ):  # in other words, which torch 2.11's ONNX export knows
+            largest = x.amax(dim=(2, 3), keepdim=True)
+        else:
+            largest = nn.functional.adaptive_max_pool2d(x, self.size)
+        return torch.cat([largest, nn.functional.adaptive_avg_pool2d(x, self.size)], dim=1)
 
 
 class Flatten(nn.Module):
