@@ -14,21 +14,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
 
-from shipped import draw_pictures, small_learner
+from shipped import draw_pictures, leave, small_learner
 
-from plainlearn.cli import main
 from plainlearn.core.errors import StorageError
 from plainlearn.core.tensorfile import read_tree, write_tree
 from plainlearn.data import CategoryBlock
 
 LABELS = ("cat/dog 🐈‍⬛", "two\nlines | <b>\"quoted\", 'text'</b>")
-
-
-def leave(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as leaving:
-        main([str(each) for each in arguments])
-    assert isinstance(leaving.value.code, int)
-    return leaving.value.code
 
 
 @pytest.fixture(scope="module")

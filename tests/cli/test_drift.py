@@ -12,18 +12,10 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
 
-from shipped import draw_pictures, small_learner
+from shipped import draw_pictures, leave, small_learner
 
-from plainlearn.cli import main
 from plainlearn.vision.loading import load_learner
 from plainlearn.vision.predictor import Predictor
-
-
-def leave(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as leaving:
-        main([str(each) for each in arguments])
-    assert isinstance(leaving.value.code, int)
-    return leaving.value.code
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
 
-from shipped import draw_pictures, small_learner
+from shipped import draw_pictures, leave, small_learner
 
-from plainlearn.cli import main
 from plainlearn.vision.predictor import Predictor
-
-
-def leave(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
-    with pytest.raises(SystemExit) as leaving:
-        main([str(each) for each in arguments])
-    assert isinstance(leaving.value.code, int)
-    return leaving.value.code
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A learner on forty small pictures, quickly made, for tests of what is exported."""
+"""A learner on forty small pictures, quickly made, and the command to try its file with: for tests of what is exported."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from plainlearn.cli import main
 from plainlearn.data import CategoryBlock, DataBlock, parent_label
 from plainlearn.data.items import get_image_files
 from plainlearn.metrics import accuracy
@@ -27,6 +29,14 @@ def draw_pictures(folder: Path, labels: tuple[str, ...] = ("dark", "light"), cou
             size = tuple(rng.integers(30, 60, 2))
             pixels = rng.normal(level, 30, (*size, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{number}.png")
+
+
+def leave(*arguments: object) -> int:
+    """Run the command in this process; its exit code."""
+    with pytest.raises(SystemExit) as leaving:
+        main([str(each) for each in arguments])
+    assert isinstance(leaving.value.code, int)
+    return leaving.value.code
 
 
 def half(items: Any) -> tuple[list[int], list[int]]:
