@@ -25,10 +25,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 import plainlearn
 from plainlearn.data.loaders import DataLoaders
+from plainlearn.models.archs import resnet18
 from plainlearn.optim import SGD
 from plainlearn.train import Learner
 from plainlearn.train.ranks import Ranks, ranks
-from plainlearn.vision.archs import resnet18
 
 PROCESSES, RATE = 2, 1e-3
 

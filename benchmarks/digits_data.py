@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ONBOARD = Path(__file__).resolve().parent.parent / "src/plainlearn/data/onboard/mnist_sample.tgz"
+ONBOARD = Path(__file__).resolve().parent.parent / "src/plainlearn/datasets/onboard/mnist_sample.tgz"
 
 
 def digits_folder(given: str | Path | None = None) -> Path:
@@ -22,8 +22,8 @@ def digits_folder(given: str | Path | None = None) -> Path:
             )
         return Path(given)
     try:
-        from plainlearn.data.download import untar_data
-        from plainlearn.data.urls import URLs
+        from plainlearn.datasets.download import untar_data
+        from plainlearn.datasets.urls import URLs
 
         return Path(untar_data(URLs.MNIST_SAMPLE, show_progress=False))
     except ModuleNotFoundError as error:

@@ -2,7 +2,7 @@
 
 A picture is read through a turn of 4°, once from all of its pixels and once from a smaller decode, and both are held
 against the ideal (see presizing_scenes.py). The figures are decibels of the smaller decode above the full one's: the
-most spare size that loses nothing is `_SPARE_TO_LEARN` in vision/jpeg.py. Photos are the pets' own JPEGs, harder than
+most spare size that loses nothing is `_SPARE_TO_LEARN` in images/jpeg.py. Photos are the pets' own JPEGs, harder than
 a phone's, which are softer pixel for pixel; the drawn scenes are saved at quality 93, colours at full and at half size.
 
     python benchmarks/jpeg_scales.py [--data ../shared/data] [--photos 12]
@@ -23,10 +23,10 @@ import torch
 from harness import Report, add_data_option, pets_in, positive
 from presizing_scenes import Array, drawn, ideal, in_view, photos, psnr, ssim
 
-from plainlearn.vision.decode import Wish, decode
-from plainlearn.vision.draft import Draft, jpeg_frame
-from plainlearn.vision.geometry import Maps, compose, crop, identity, rotate
-from plainlearn.vision.sampling import sample_images
+from plainlearn.augment.geometry import Maps, compose, crop, identity, rotate
+from plainlearn.augment.sampling.sample import sample_images
+from plainlearn.images.decode import Wish, decode
+from plainlearn.images.scaled_jpeg import Draft, jpeg_frame
 
 SPARES = (1.5, 2.0, 2.5, 3.0, 4.0)
 MOST = 180  # output pixels a side: the ideal reads 36 times as many

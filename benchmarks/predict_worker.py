@@ -38,8 +38,8 @@ def exported(lib: Any, files: list[Path], folder: Path, **more: Any) -> Path:
 
 def plainlearn(files: list[Path], folder: Path) -> tuple[Callable[[Path], Any], dict[str, list[float]]]:
     """What predicts, and the seconds of the parts of each prediction, written down while it is made."""
-    from plainlearn.vision import placed
-    from plainlearn.vision.predictor import Predictor
+    from plainlearn.augment import pending as placed
+    from plainlearn.inference.predictor import Predictor
 
     predictor = Predictor.load(exported(importlib.import_module("plainlearn.vision.all"), files, folder))
     parts: dict[str, list[float]] = {"decode": [], "resize": [], "network": []}
@@ -67,7 +67,7 @@ def plainlearn(files: list[Path], folder: Path) -> tuple[Callable[[Path], Any], 
 
 def onnxruntime(files: list[Path], folder: Path) -> tuple[Callable[[Path], Any], dict[str, list[float]]]:
     """The same by the graph in the file."""
-    from plainlearn.vision.quick import QuickPredictor
+    from plainlearn.inference.onnx_predictor import QuickPredictor
 
     file = exported(importlib.import_module("plainlearn.vision.all"), files, folder, graph=True)
     return QuickPredictor.load(file, threads=int(sys.argv[2])).predict, {}

@@ -1,4 +1,4 @@
-"""Fit the moving part of the cubic kernel (`vision/sampling_kernel.py`) and print it.
+"""Fit the moving part of the cubic kernel (`augment/sampling/kernel.py`) and print it.
 
 The numbers there come from here. What is fitted: over photos, text and a zone plate, each through a random
 map, the sampled picture is to lie as near as it can to a point between the two ideals of `presizing_scenes`,
@@ -18,9 +18,9 @@ import numpy.typing as npt
 from harness import add_data_option, pets_in
 from presizing_scenes import LARGE, SIZE, Scene, drawn, draws, ideal, in_view, photos
 
-from plainlearn.vision.geometry import compose, fit, to_pixels
-from plainlearn.vision.sampling_cpu import sample_pictures
-from plainlearn.vision.sampling_kernel import CUBIC, TERMS, Kernel
+from plainlearn.augment.geometry import compose, fit, to_pixels
+from plainlearn.augment.sampling.cpu import sample_pictures
+from plainlearn.augment.sampling.kernel import CUBIC, TERMS, Kernel
 
 Vector = npt.NDArray[np.float64]
 # Where between box (0) and Lanczos (1) to aim, and how much a scene counts.

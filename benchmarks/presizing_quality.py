@@ -49,9 +49,9 @@ from presizing_scenes import (
     too_fine,
 )
 
-from plainlearn.vision.geometry import Maps, compose, fit
-from plainlearn.vision.sampling import sample_images
-from plainlearn.vision.sampling_kernel import Mode
+from plainlearn.augment.geometry import Maps, compose, fit
+from plainlearn.augment.sampling.kernel import Mode
+from plainlearn.augment.sampling.sample import sample_images
 
 Picture = npt.NDArray[np.uint8]
 OURS = "plainlearn"

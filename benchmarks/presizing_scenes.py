@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from plainlearn.vision import geometry
+from plainlearn.augment import geometry
 
 Array = npt.NDArray[np.float32]
 LARGE, SIZE = 460, 224

@@ -36,18 +36,18 @@ from harness import (
 from peers import peers_python, versions_in
 from presizing_scenes import LARGE, SIZE, draws, photos
 
-from plainlearn.vision.augment import Pipeline, aug_transforms
-from plainlearn.vision.geometry import compose, fit
-from plainlearn.vision.lighting import Normalize
-from plainlearn.vision.sampling import level_curves, sample_images
+from plainlearn.augment.geometry import compose, fit
+from plainlearn.augment.lighting import Normalize
+from plainlearn.augment.pipeline import Pipeline, aug_transforms
+from plainlearn.augment.sampling.sample import level_curves, sample_images
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 THEIRS = ("fastai", "torchvision", "kornia")
 
 FIRST_USE = """
 import time, torch
-import plainlearn.vision.sampling as sampling
-from plainlearn.vision.geometry import identity
+import plainlearn.augment.sampling.sample as sampling
+from plainlearn.augment.geometry import identity
 picture = torch.zeros(1, 460, 460, 3, dtype=torch.uint8)
 start = time.process_time()
 sampling.sample_images(picture, identity(), (224, 224), threads=1)

@@ -118,9 +118,9 @@ def network() -> dict[str, Callable[..., dict[str, Any]]]:
     import numpy as np
     import onnxruntime
 
-    from plainlearn.inference.graph import read_graph
     from plainlearn.inference.modelfile import read_model_arrays
-    from plainlearn.vision.quick import QuickPredictor
+    from plainlearn.inference.onnx_checks import read_graph
+    from plainlearn.inference.onnx_predictor import QuickPredictor
 
     sessions: dict[int, Callable[..., Any]] = {}
     batch: list[Any] = []

@@ -41,7 +41,7 @@ class Pets:
         """Write the body's weights, and two pictures' logits, for the other system."""
         from safetensors.torch import save_file
 
-        from plainlearn.vision.archs import build
+        from plainlearn.models.archs import build
 
         network, _ = build("tf_efficientnet_lite0", pretrained=True, weights=None, channels=3)
         save_file({name: value.contiguous() for name, value in network.state_dict().items()}, file)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from plainlearn.inference.drift import Drift, usual_of
 from plainlearn.inference.prediction import Prediction
+from plainlearn.inference.predictor import Predictor
 from plainlearn.vision.all import (
     CategoryBlock,
     DataBlock,
@@ -40,7 +41,6 @@ from plainlearn.vision.all import (
     using_attr,
     vision_learner,
 )
-from plainlearn.vision.predictor import Predictor
 
 DATA = Path(os.environ.get("PLAINLEARN_TEST_DATA", ROOT.parent / "shared" / "data"))
 BREED = RegexLabeller(r"(.+)_\d+.jpg$")

@@ -9,11 +9,11 @@ The pictures lie in train/CLASS/ and valid/CLASS/. Without an address, digits on
 
 import sys
 
+from plainlearn.augment.transforms import Resize
 from plainlearn.data import CategoryBlock, DataBlock, GrandparentSplitter, get_image_files, parent_label
-from plainlearn.data.download import untar_data
-from plainlearn.data.urls import URLs
+from plainlearn.datasets.download import untar_data
+from plainlearn.datasets.urls import URLs
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.transforms import Resize
 
 address = sys.argv[1] if len(sys.argv) > 1 else f"file://{untar_data(URLs.MNIST_SAMPLE)}"
 pets = DataBlock(

@@ -10,13 +10,13 @@ folders named after their class; without a folder, digits on this machine stand 
 import sys
 from tempfile import mkdtemp
 
+from plainlearn.augment.transforms import Resize
 from plainlearn.data import CategoryBlock, DataBlock, RandomSplitter, get_image_files, parent_label
-from plainlearn.data.download import untar_data
-from plainlearn.data.shard_writing import write_shards
-from plainlearn.data.shards import get_records
-from plainlearn.data.urls import URLs
+from plainlearn.datasets.download import untar_data
+from plainlearn.datasets.shard_writing import write_shards
+from plainlearn.datasets.shards import get_records
+from plainlearn.datasets.urls import URLs
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.transforms import Resize
 
 photos, shards = sys.argv[1:] or (untar_data(URLs.MNIST_SAMPLE) / "valid", mkdtemp())
 files = get_image_files(photos)

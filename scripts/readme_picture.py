@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from plainlearn.core.figures import show_image
 from plainlearn.core.seed import set_seed
-from plainlearn.data.download import untar_data
-from plainlearn.data.urls import URLs
+from plainlearn.datasets.download import untar_data
+from plainlearn.datasets.urls import URLs
 from plainlearn.demo.rungs import as_loaders, load_digits, simple_net_learner
 
 WANTED = Path(__file__).resolve().parent.parent / "docs" / "images" / "digits.png"

@@ -14,6 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# What several rooms' tests share: made image files (`corpus`), shipped models, a running server, a browser.
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+
 # Before torch, numpy or matplotlib are imported, and for the processes that tests start. torch itself is not
 # imported here: the tests of lists, paths and the command line are over before it would have loaded.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -79,7 +82,7 @@ def _close_figures() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_file_facts(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of a test's files does not go to the user's cache."""
-    if facts := sys.modules.get("plainlearn.vision.filefacts"):
+    if facts := sys.modules.get("plainlearn.images.file_facts"):
         home = tmp_path_factory.mktemp("facts")
         monkeypatch.setattr(facts, "cache_home", lambda: home)
 

@@ -24,6 +24,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A file that passes 400 lines is asked whether it holds two ideas. Those that answered:
 LONG_FILES: dict[str, str] = {}
 
+#: Modules at a path that the course imports: one line that hands out a list of `course`.
+COURSE_PATHS = {"vision/all.py"}
+
 HEAVY = {
     *("torchvision", "timm", "PIL", "matplotlib", "pandas", "sklearn", "scipy", "torchmetrics", "numba"),
     *("fastapi", "starlette", "uvicorn", "jinja2", "IPython", "ipywidgets", "rich", "typer", "tqdm"),
@@ -71,14 +74,14 @@ PLANTS = [
     ("inference/__init__.py", "import plainlearn.train", "Imports point down only"),
     ("a_new_package/__init__.py", "", "Imports point down only"),
     ("train/planted.py", "import plainlearn.data", "The loop does not know the data"),
-    ("data/planted.py", "import plainlearn.train", "The loop does not know the data"),
+    ("data/planted.py", "import plainlearn.train", "Imports point down only"),
     ("app/__init__.py", "import plainlearn.train", "Serving does not need training"),
-    ("core/planted.py", "def on_use():\n    import PIL.Image", "Nothing below vision knows pixels"),
-    ("data/planted.py", "import matplotlib.pyplot", "Nothing below vision knows pixels"),
-    ("train/planted.py", "import torchvision", "Nothing below vision knows pixels"),
-    ("losses/planted.py", "import timm", "Nothing below vision knows pixels"),
-    ("interpret/__init__.py", "import fastapi", "Nothing below vision knows pixels"),
-    ("core/figures.py", "import PIL.Image", "Nothing below vision knows pixels"),
+    ("core/planted.py", "def on_use():\n    import PIL.Image", "Nothing below images knows pixels"),
+    ("data/planted.py", "import matplotlib.pyplot", "Nothing below images knows pixels"),
+    ("train/planted.py", "import torchvision", "Nothing below images knows pixels"),
+    ("losses/planted.py", "import timm", "Nothing below images knows pixels"),
+    ("interpret/__init__.py", "import fastapi", "Nothing below images knows pixels"),
+    ("core/figures.py", "import PIL.Image", "Nothing below images knows pixels"),
 ]
 
 
@@ -118,7 +121,10 @@ def test_no_file_imports_one_that_imports_it() -> None:
     # A type may point back, as when a callback names the Learner: that import is not run.
     graph = grimp.build_graph("plainlearn", exclude_type_checking_imports=True, cache_dir=None)
     # The handle `learn.eject` imports on use what stands above all else: the one exception, as in .importlinter.
-    graph.remove_import(importer="plainlearn.train.ejecting", imported="plainlearn.eject")
+    for line in dict.fromkeys((ROOT / ".importlinter").read_text().splitlines()):
+        importer, arrow, imported = line.strip().partition(" -> ")
+        if arrow and "*" not in line and imported.startswith("plainlearn"):
+            graph.remove_import(importer=importer, imported=imported)
     assert file_cycles(graph) == set()
     graph.add_import(importer="plainlearn.core.errors", imported="plainlearn.core")
     graph.add_import(importer="plainlearn.cli.demo", imported="plainlearn.cli.root")
@@ -156,7 +162,7 @@ print("LOADED", *{name.partition(".")[0] for name in sys.modules})
 
 
 #: Written in another library's dialect, and imported when a picture is read: numba names its loggers when it loads.
-COMPILED = {"sampling_lanes", "sampling_numba", "sampling_triton"}
+COMPILED = {"lanes", "numba_loops", "sampling_numba", "triton_kernel"}
 
 
 def modules() -> list[str]:
@@ -254,7 +260,9 @@ def complaints(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_a_file_has_no_habit_that_we_do_without(file: Path) -> None:
-    assert list(complaints(ast.parse(file.read_text("utf-8")))) == []
+    found = list(complaints(ast.parse(file.read_text("utf-8"))))
+    # The course's paths hand out the course's lists.
+    assert [each for each in found if not ("star" in each and name_of(file) in COURSE_PATHS)] == []
 
 
 @pytest.mark.parametrize(

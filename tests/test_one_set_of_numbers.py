@@ -18,16 +18,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from plainlearn.inference.onnx_export import export_onnx
+from plainlearn.inference.onnx_predictor import QuickPredictor
+from plainlearn.inference.predictor import Predictor
+from plainlearn.models.weights import packaged_file
 from plainlearn.runs import Asked, train
-from plainlearn.runs.pictures import pictures_of
 from plainlearn.runs.plan import Plan
 from plainlearn.runs.record import read_record
-from plainlearn.runs.training import learner_of
-from plainlearn.vision.loading import load_learner
-from plainlearn.vision.onnx_export import export_onnx
-from plainlearn.vision.predictor import Predictor
-from plainlearn.vision.quick import QuickPredictor
-from plainlearn.vision.weights import packaged_file
+from plainlearn.runs.run import learner_of
+from plainlearn.runs.training_data import pictures_of
+from plainlearn.vision.load_learner import load_learner
 
 pytestmark = [
     pytest.mark.slow,

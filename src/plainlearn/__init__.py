@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from plainlearn.core.seed import set_seed
     from plainlearn.data.block import DataBlock
     from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
-    from plainlearn.data.download import untar_data
     from plainlearn.data.items import get_image_files
     from plainlearn.data.loader import DataLoader
     from plainlearn.data.loaders import DataLoaders
     from plainlearn.data.regression_block import RegressionBlock
-    from plainlearn.data.urls import URLs
+    from plainlearn.datasets.download import untar_data
+    from plainlearn.datasets.urls import URLs
     from plainlearn.metrics.functions import accuracy, accuracy_multi, error_rate
     from plainlearn.train.callback import Callback
     from plainlearn.train.loop import Learner
@@ -41,13 +41,13 @@ _HOMES = {
     "MultiCategoryBlock": "data.blocks",
     "Path": "core.paths",
     "RegressionBlock": "data.regression_block",
-    "URLs": "data.urls",
+    "URLs": "datasets.urls",
     "accuracy": "metrics.functions",
     "accuracy_multi": "metrics.functions",
     "error_rate": "metrics.functions",
     "get_image_files": "data.items",
     "set_seed": "core.seed",
-    "untar_data": "data.download",
+    "untar_data": "datasets.download",
     "vision_learner": "vision.learner",
 }
 

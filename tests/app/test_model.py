@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
-
 from serving import png
 from shipped import draw_pictures, small_learner
 
@@ -22,8 +18,8 @@ from plainlearn.app.refusals import as_json
 from plainlearn.core.errors import DataError
 from plainlearn.data import MultiCategoryBlock, RegressionBlock
 from plainlearn.inference import read_model_file, write_model_file
+from plainlearn.inference.predictor import Predictor
 from plainlearn.metrics import accuracy_multi, rmse
-from plainlearn.vision.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from serving import running
 from plainlearn.app.api import PATHS
 
 pytest.importorskip("schemathesis")
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "helpers"
 
 # What is too much is refused with 413, which schemathesis does not count as a refusal of what the schema forbids.
 SETTINGS = """

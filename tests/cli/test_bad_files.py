@@ -6,14 +6,10 @@ import csv
 import io
 import json
 import pickle
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
-
 from shipped import draw_pictures, leave, small_learner
 
 from plainlearn.core.errors import StorageError

@@ -9,7 +9,7 @@ import torch
 
 from plainlearn.cli import main
 from plainlearn.inference import ModelFile, write_model_file
-from plainlearn.inference.meaning import Meaning
+from plainlearn.inference.output_spec import Meaning
 
 
 def leave(*arguments: object) -> int:

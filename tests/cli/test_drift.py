@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
-
 from shipped import draw_pictures, leave, small_learner
 
-from plainlearn.vision.loading import load_learner
-from plainlearn.vision.predictor import Predictor
+from plainlearn.inference.predictor import Predictor
+from plainlearn.vision.load_learner import load_learner
 
 
 @pytest.fixture(scope="module")

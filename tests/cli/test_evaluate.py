@@ -9,9 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
-
 from shipped import draw_pictures, leave, small_learner
 
 from plainlearn.data import MultiCategoryBlock, RegressionBlock

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
-
 from shipped import draw_pictures, leave, small_learner
 
-from plainlearn.vision.predictor import Predictor
+from plainlearn.inference.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "vision"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "app"))
-
 from serving import form
 from shipped import draw_pictures, small_learner
 
 from plainlearn.cli import main
-from plainlearn.vision.predictor import Predictor
+from plainlearn.inference.predictor import Predictor
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as Unix has them")
 

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from plainlearn.augment.lighting import Normalize
+from plainlearn.augment.transforms import Flip, Resize, Rotate
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data import Block, BlockLoaders, CategoryBlock, DataBlock, IndexSplitter, RegressionBlock
 from plainlearn.data.block_loaders import show_samples
 from plainlearn.data.blocks import Geometry
+from plainlearn.images.load import load_image
 from plainlearn.losses import MSELossFlat
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.image import load_image
-from plainlearn.vision.lighting import Normalize
-from plainlearn.vision.transforms import Flip, Resize, Rotate
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from plainlearn.augment.lighting import Brightness
+from plainlearn.augment.transforms import Flip, Resize
 from plainlearn.core.errors import DataError, ShapeError, SplitError
 from plainlearn.data import CategoryBlock, DataBlock, IndexSplitter, RegressionBlock, get_image_files
 from plainlearn.data.transform import Function
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.lighting import Brightness
-from plainlearn.vision.transforms import Flip, Resize
 
 
 @pytest.fixture

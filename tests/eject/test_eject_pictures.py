@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from plainlearn.augment.lighting import Hue, Normalize
+from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.transforms import RandomResizedCrop, Resize, Rotate
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.seed import set_seed
 from plainlearn.data.block import DataBlock
@@ -25,14 +28,11 @@ from plainlearn.data.split import GrandparentSplitter
 from plainlearn.eject import eject
 from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.metrics import accuracy, error_rate
+from plainlearn.models.archs import resnet18
 from plainlearn.train import Learner
-from plainlearn.vision.archs import resnet18
-from plainlearn.vision.augment import aug_transforms
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.learner import vision_learner
-from plainlearn.vision.lighting import Hue, Normalize
 from plainlearn.vision.loaders import ImageDataLoaders
-from plainlearn.vision.transforms import RandomResizedCrop, Resize, Rotate
 
 _spec = importlib.util.spec_from_file_location("eject_proof", Path(__file__).with_name("test_eject.py"))
 assert _spec is not None

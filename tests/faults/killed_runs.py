@@ -28,14 +28,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.transforms import Resize
 from plainlearn.core.seed import random_state, set_seed
 from plainlearn.core.trees import flatten
 from plainlearn.metrics import accuracy
 from plainlearn.train import Callback, Learner
 from plainlearn.train.checkpoint import Checkpoint
-from plainlearn.vision.augment import aug_transforms
 from plainlearn.vision.loaders import ImageDataLoaders
-from plainlearn.vision.transforms import Resize
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS, BATCHES = 3, 6

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plainlearn.inference.meaning import Meaning
 from plainlearn.inference.model_card import markdown_of, safe
 from plainlearn.inference.modelfile import ModelFile
+from plainlearn.inference.output_spec import Meaning
 
 NASTY = ["a/b", "c\\d", "🐈‍⬛", "line\nbreak", "pipe | pipe", "<script>alert(1)</script>", "![x](http://e.vil/i.png)",
          "[x](javascript:1)", "`code`", "**bold**", "# head", "- item", "1. one", "", "www.e.vil", "a@b.c", "&amp;", "\x1b[31m",

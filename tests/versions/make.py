@@ -55,6 +55,7 @@ def rounded(model: nn.Module) -> None:
 def main() -> None:
     """Train on MNIST_SAMPLE for a moment, and write the files."""
     from plainlearn._version import __version__
+    from plainlearn.inference.predictor import Predictor
     from plainlearn.vision.all import (
         CrossEntropyLossFlat,
         ImageDataLoaders,
@@ -67,7 +68,6 @@ def main() -> None:
         untar_data,
         vision_learner,
     )  # fmt: skip
-    from plainlearn.vision.predictor import Predictor
 
     set_seed(0)
     folder = untar_data(URLs.MNIST_SAMPLE)

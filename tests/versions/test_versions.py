@@ -16,8 +16,8 @@ from plainlearn._version import __version__
 from plainlearn.inference import read_model_file
 from plainlearn.inference.card import text_of
 from plainlearn.inference.model_card import markdown_of
-from plainlearn.vision.loading import load_learner
-from plainlearn.vision.predictor import Predictor
+from plainlearn.inference.predictor import Predictor
+from plainlearn.vision.load_learner import load_learner
 
 HERE = Path(__file__).resolve().parent
 VERSIONS = sorted(file.stem for file in HERE.glob("*.json"))

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data import DataBlock, IndexSplitter
 from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, pixel_accuracy
-from plainlearn.vision.transforms import Resize
 
 sides = st.integers(1, 9)
 

@@ -10,16 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError, DataError, ShapeError
-from plainlearn.data import BlockLoaders, CategoryBlock, DataBlock, IndexSplitter
-from plainlearn.data.block_loaders import Gather, ToModel
-from plainlearn.data.transform import Transform
-from plainlearn.vision import geometry
-from plainlearn.vision.augment import aug_transforms
-from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
-from plainlearn.vision.placed import PlacedBoxes
-from plainlearn.vision.transforms import (
+from plainlearn.augment import geometry
+from plainlearn.augment.pending import PlacedBoxes
+from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,
     Flip,
@@ -29,6 +23,12 @@ from plainlearn.vision.transforms import (
     Warp,
     Zoom,
 )
+from plainlearn.core.errors import ArgumentError, DataError, ShapeError
+from plainlearn.data import BlockLoaders, CategoryBlock, DataBlock, IndexSplitter
+from plainlearn.data.block_loaders import Gather, ToModel
+from plainlearn.data.transform import Transform
+from plainlearn.vision.blocks import ImageBlock
+from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
 
 HEIGHT, WIDTH = 60, 90
 

@@ -11,18 +11,18 @@ import torch
 from PIL import Image
 from torch import nn
 
+from plainlearn.augment.lighting import Normalize
+from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError
 from plainlearn.data import CategoryBlock, DataBlock, DataLoaders, get_image_files
 from plainlearn.metrics import accuracy
-from plainlearn.vision.archs import resnet18
+from plainlearn.models.archs import resnet18
+from plainlearn.models.heads import AdaptiveConcatPool2d
+from plainlearn.models.model import body_and_head, create_vision_model, layer_by_layer
+from plainlearn.models.weights import packaged_file
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.heads import AdaptiveConcatPool2d
 from plainlearn.vision.learner import vision_learner
-from plainlearn.vision.lighting import Normalize
 from plainlearn.vision.loaders import ImageDataLoaders
-from plainlearn.vision.models import body_and_head, create_vision_model, layer_by_layer
-from plainlearn.vision.transforms import Resize
-from plainlearn.vision.weights import packaged_file
 
 
 def small(channels: int = 3) -> nn.Module:

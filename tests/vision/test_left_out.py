@@ -14,14 +14,14 @@ import pytest
 from corpus.cases import CASES, make_corpus
 from PIL import Image
 
+from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import DataError, MissingFileError
 from plainlearn.data import Block, CategoryBlock, ColReader, DataBlock, IndexSplitter, get_image_files
-from plainlearn.data.examine import DataWarning
-from plainlearn.vision import filefacts
+from plainlearn.data.validate_items import DataWarning
+from plainlearn.images import file_facts as filefacts
+from plainlearn.images.load import load_image
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
-from plainlearn.vision.image import load_image
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
-from plainlearn.vision.transforms import Resize
 
 
 def draw(file: Path, seed: int, size: tuple[int, int] = (8, 8)) -> Path:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from plainlearn.augment.transforms import Flip, Resize
 from plainlearn.core.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -21,11 +22,10 @@ from plainlearn.core.errors import (
     SplitError,
 )
 from plainlearn.data import DataWarning, MultiCategoryBlock, RegressionBlock, get_image_files
-from plainlearn.data.download import untar_data
-from plainlearn.data.urls import URLs
+from plainlearn.datasets.download import untar_data
+from plainlearn.datasets.urls import URLs
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
-from plainlearn.vision.transforms import Flip, Resize
 
 
 def draw(file: Path, size: tuple[int, int] = (6, 6), level: int = 100) -> Path:

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from plainlearn.augment.lighting import Normalize
+from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import DataError
 from plainlearn.data import BlockLoaders, CategoryBlock, ColReader, DataBlock, IndexSplitter, get_image_files
-from plainlearn.vision.augment import aug_transforms
+from plainlearn.images.load import load_image
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.image import load_image
-from plainlearn.vision.lighting import Normalize
 from plainlearn.vision.loaders import ImageDataLoaders
-from plainlearn.vision.transforms import Resize
 
 TFMS: Any = {"item_tfms": Resize(12), "batch_tfms": [*aug_transforms(size=8), Normalize()]}
 QUIET: Any = {"num_workers": 0, "device": "cpu", "bs": 4, "seed": 0}

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from plainlearn.augment.transforms import Flip
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data import DataBlock, DataLoaders, IndexSplitter
 from plainlearn.data.blocks import CategoryBlock
 from plainlearn.train import Learner
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.transforms import Flip
 
 
 def picture(item: tuple[int, int]) -> Any:

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from plainlearn.core.errors import DataError, StorageError
 from plainlearn.inference.card import facts_of
 from plainlearn.inference.modelfile import read_model_arrays
+from plainlearn.inference.onnx_predictor import QuickPredictor, load_predictor
 from plainlearn.inference.prediction import UNKNOWN, Prediction
-from plainlearn.vision.quick import QuickPredictor, load_predictor
 
 __all__ = ["Judged", "Model", "Predicts", "load_model"]
 

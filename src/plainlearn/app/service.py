@@ -15,9 +15,9 @@ from plainlearn.app.log import log
 from plainlearn.app.metrics import Metrics
 from plainlearn.app.model import Judged, Model, load_model
 from plainlearn.core.errors import DataError, PlainlearnError
-from plainlearn.vision.image import image_size
-from plainlearn.vision.imagefile import kind_of
-from plainlearn.vision.memory import decoding_cost
+from plainlearn.images.files import kind_of
+from plainlearn.images.load import image_size
+from plainlearn.images.memory import decoding_cost
 
 __all__ = ["Service"]
 

@@ -21,7 +21,7 @@ def check(
     Nothing is changed. The second time is quick: what is known of a file is kept while the file stays as it is.
     The exit code is 1 when errors were found: unreadable files, copies in validation or under two labels.
     """
-    from plainlearn.vision.audit import audit_folder
+    from plainlearn.audit.checks import audit_folder
 
     report = audit_folder(folder)
     if json:

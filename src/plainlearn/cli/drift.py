@@ -20,8 +20,8 @@ def drift(
     """
     from plainlearn.core.errors import DataError, PlainlearnError
     from plainlearn.data.items import get_image_files
-    from plainlearn.vision.evaluating import judged_items
-    from plainlearn.vision.predictor import Predictor
+    from plainlearn.inference.evaluate_file import judged_items
+    from plainlearn.inference.predictor import Predictor
 
     predictor = Predictor.load(file)
     follower = predictor.drift()

@@ -20,7 +20,7 @@ def eject(
 
     Beside it go the weights that it starts from and a table of the images. Nothing is trained.
     """
-    from plainlearn.runs.leaving import eject_run
+    from plainlearn.runs.eject_run import eject_run
 
     path, note = eject_run(run, out)
     if json:

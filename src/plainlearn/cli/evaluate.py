@@ -41,9 +41,9 @@ def evaluate(
     Each metric comes with the values between which it lies with 95% confidence. Of a folder with train, valid or test, the
     test images count, or else the valid ones. The exit code is 1 when images were left out, as they cannot be read.
     """
-    from plainlearn.vision.evaluating import evaluated
-    from plainlearn.vision.labelled_items import labelled_items
-    from plainlearn.vision.predictor import Predictor
+    from plainlearn.data.labelled_items import labelled_items
+    from plainlearn.inference.evaluate_file import evaluated
+    from plainlearn.inference.predictor import Predictor
 
     found = labelled_items(folder, labels, file_col=file_col, label_col=label_col, label_delim=label_delim)
     report = evaluated(Predictor.load(file), found, model=file.name)

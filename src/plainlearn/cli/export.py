@@ -27,7 +27,7 @@ def export(
     Both are run on the real images that --check names. Nothing is written when a label differs, or a probability by more
     than a thousandth.
     """
-    from plainlearn.vision.onnx_export import export_onnx
+    from plainlearn.inference.onnx_export import export_onnx
 
     proof = export_onnx(file, onnx, images=check or [], weights=weights)
     if json:

@@ -26,7 +26,7 @@ def predict(
     answered; the exit code is then 2. Neither the training code is loaded nor, for a file with a graph, torch.
     """
     from plainlearn.core.errors import ArgumentError, PlainlearnError
-    from plainlearn.vision.quick import load_predictor
+    from plainlearn.inference.onnx_predictor import load_predictor
 
     if csv and json:
         raise ArgumentError("--csv and --json are two forms of one answer", try_="one of them")

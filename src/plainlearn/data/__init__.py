@@ -10,15 +10,11 @@ if TYPE_CHECKING:
     from plainlearn.data.collating import collate
     from plainlearn.data.columns import TensorRows
     from plainlearn.data.dataset import BlockDataset, Datasets
-    from plainlearn.data.examine import DataWarning
     from plainlearn.data.items import get_files, get_image_files
     from plainlearn.data.label import ColReader, FuncLabeller, RegexLabeller, parent_label, using_attr
     from plainlearn.data.loader import DataLoader
     from plainlearn.data.loaders import DataLoaders
     from plainlearn.data.regression_block import RegressionBlock
-    from plainlearn.data.remote import RemotePath
-    from plainlearn.data.shard_writing import write_shards
-    from plainlearn.data.shards import Record, get_records
     from plainlearn.data.split import (
         ColSplitter,
         FuncSplitter,
@@ -28,7 +24,11 @@ if TYPE_CHECKING:
         RandomSplitter,
         TrainTestSplitter,
     )
+    from plainlearn.data.validate_items import DataWarning
     from plainlearn.data.weighted import WeightedDataLoader
+    from plainlearn.datasets.remote import RemotePath
+    from plainlearn.datasets.shard_writing import write_shards
+    from plainlearn.datasets.shards import Record, get_records
 
 # Loaded when they are first used (PEP 562): parts of this package are read without torch.
 _HOMES = {
@@ -41,7 +41,7 @@ _HOMES = {
     "DataBlock": "data.block",
     "DataLoader": "data.loader",
     "DataLoaders": "data.loaders",
-    "DataWarning": "data.examine",
+    "DataWarning": "data.validate_items",
     "Datasets": "data.dataset",
     "FuncLabeller": "data.label",
     "FuncSplitter": "data.split",
@@ -50,20 +50,20 @@ _HOMES = {
     "IndexSplitter": "data.split",
     "MultiCategoryBlock": "data.blocks",
     "RandomSplitter": "data.split",
-    "Record": "data.shards",
+    "Record": "datasets.shards",
     "RegexLabeller": "data.label",
     "RegressionBlock": "data.regression_block",
-    "RemotePath": "data.remote",
+    "RemotePath": "datasets.remote",
     "TensorRows": "data.columns",
     "TrainTestSplitter": "data.split",
     "WeightedDataLoader": "data.weighted",
     "collate": "data.collating",
     "get_files": "data.items",
     "get_image_files": "data.items",
-    "get_records": "data.shards",
+    "get_records": "datasets.shards",
     "parent_label": "data.label",
     "using_attr": "data.label",
-    "write_shards": "data.shard_writing",
+    "write_shards": "datasets.shard_writing",
 }
 
 __all__ = [

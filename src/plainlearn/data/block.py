@@ -16,11 +16,11 @@ from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, made
 from plainlearn.data.dataset import Datasets, Getter, reader
-from plainlearn.data.examine import LeftOut, tell_alike_names, usable
-from plainlearn.data.remote import is_url
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import Function, as_transforms
+from plainlearn.data.validate_items import LeftOut, tell_alike_names, usable
+from plainlearn.datasets.remote import is_url
 
 _KEEP: Any = object()
 

@@ -27,11 +27,11 @@ from plainlearn.data.dataset import (
     refuse,
     rows_of,
 )
-from plainlearn.data.examine import LeftOut, audit_of
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
 from plainlearn.data.resizing import Size, at_size, sets_size
 from plainlearn.data.transform import Transform, for_side
+from plainlearn.data.validate_items import LeftOut, audit_of
 
 
 class ToModel:

@@ -12,7 +12,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, MissingFileError
 from plainlearn.core.lists import L
 from plainlearn.core.paths import Path, no_folder, shown
-from plainlearn.data.remote import is_url, list_files
+from plainlearn.datasets.remote import is_url, list_files
 
 __all__ = ["FoundFiles", "find_files", "get_files", "get_image_files", "image_extensions"]
 

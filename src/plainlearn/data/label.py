@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError
-from plainlearn.data.remote import RemotePath
+from plainlearn.datasets.remote import RemotePath
 
 
 def parent_label(item: str | os.PathLike[str] | RemotePath) -> str:

@@ -15,7 +15,7 @@ import torch
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, SplitError
 from plainlearn.core.lists import L
-from plainlearn.data.remote import RemotePath
+from plainlearn.datasets.remote import RemotePath
 
 Splits = tuple[L[int], L[int]]
 Splitter = Callable[[Any], tuple[Sequence[int], Sequence[int]]]

@@ -14,11 +14,11 @@ from plainlearn.core.paths import Path
 from plainlearn.core.tensors import tensor
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
+from plainlearn.images.load import load_image
 from plainlearn.metrics import accuracy
+from plainlearn.models.archs import resnet18
 from plainlearn.optim import SGD
 from plainlearn.train import Learner
-from plainlearn.vision.archs import resnet18
-from plainlearn.vision.image import load_image
 from plainlearn.vision.learner import vision_learner
 from plainlearn.vision.loaders import ImageDataLoaders
 

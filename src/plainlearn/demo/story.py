@@ -19,8 +19,8 @@ from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.core.seed import set_seed
-from plainlearn.data.download import untar_data
-from plainlearn.data.urls import URLs
+from plainlearn.datasets.download import untar_data
+from plainlearn.datasets.urls import URLs
 from plainlearn.demo import rungs
 from plainlearn.demo.pictures import Album, in_characters
 from plainlearn.demo.rungs import Rung

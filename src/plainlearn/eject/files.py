@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 
+from plainlearn.augment.min_downscale import least_footprint
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.dataset import BlockDataset
+from plainlearn.images.jpeg import scale_for
+from plainlearn.images.scaled_jpeg import jpeg_frame
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.closeness import least_footprint
-from plainlearn.vision.draft import jpeg_frame
-from plainlearn.vision.jpeg import scale_for
 
 
 class Row(NamedTuple):

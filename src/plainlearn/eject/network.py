@@ -13,8 +13,8 @@ from torch import nn
 from plainlearn.core.errors import ArgumentError
 from plainlearn.eject.source import Copied, is_of_a_library
 from plainlearn.eject.text import WIDTH
-from plainlearn.vision.heads import AdaptiveConcatPool2d, Flatten
-from plainlearn.vision.models import ExpectedInput, VisionModel
+from plainlearn.models.heads import AdaptiveConcatPool2d, Flatten
+from plainlearn.models.model import ExpectedInput, VisionModel
 
 _WIDE = WIDTH - len("model = ")
 

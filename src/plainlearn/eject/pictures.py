@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import cast
 
+from plainlearn.augment.sampling.kernel import CUBIC
 from plainlearn.core.errors import ArgumentError, MissingExtraError
 from plainlearn.data.block_loaders import BlockLoaders, ToModel
 from plainlearn.data.blocks import CategoryBlock
@@ -15,7 +16,6 @@ from plainlearn.eject.files import files_of
 from plainlearn.eject.text import call, part, pieces_of, quoted
 from plainlearn.eject.transforms import Moves, light
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.sampling_kernel import CUBIC
 
 
 def pictures_code(dls: BlockLoaders) -> DataCode:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from plainlearn.augment.lighting import Brightness, Contrast, Normalize
+from plainlearn.augment.transforms import Flip, RandomResizedCrop, Resize, Rotate, Warp, Zoom
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.transform import Transform
 from plainlearn.eject.text import call
-from plainlearn.vision.lighting import Brightness, Contrast, Normalize
-from plainlearn.vision.transforms import Flip, RandomResizedCrop, Resize, Rotate, Warp, Zoom
 
 Size = tuple[int, int]
 

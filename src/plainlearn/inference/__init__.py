@@ -7,7 +7,7 @@ from plainlearn.inference.modelfile import ModelFile, read_model_file, write_mod
 from plainlearn.inference.prediction import UNKNOWN, Prediction
 
 if TYPE_CHECKING:
-    from plainlearn.inference.predictor import ItemPredictor
+    from plainlearn.inference.item_predictor import ItemPredictor
 
 __all__ = ["UNKNOWN", "ItemPredictor", "ModelFile", "Prediction", "read_model_file", "write_model_file"]
 
@@ -15,4 +15,4 @@ __all__ = ["UNKNOWN", "ItemPredictor", "ModelFile", "Prediction", "read_model_fi
 def __getattr__(name: str) -> Any:
     if name != "ItemPredictor":  # which needs torch; all else here does without
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("plainlearn.inference.predictor").ItemPredictor
+    return import_module("plainlearn.inference.item_predictor").ItemPredictor

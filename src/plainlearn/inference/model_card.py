@@ -211,7 +211,7 @@ def _usage(file: ModelFile, name: str) -> str:
     own = "" if set(file.architecture) != {"custom"} else ", model=TheClass"
     lines = [
         "```python",
-        "from plainlearn.vision.predictor import Predictor",
+        "from plainlearn.inference.predictor import Predictor",
         "",
         f'label, index, probabilities = Predictor.load("{shown}"{own}).predict("a picture.jpg")',
         "```",

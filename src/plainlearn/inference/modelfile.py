@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError
 from plainlearn.core.tensorfile import read_array_tree, read_tree, write_tree
-from plainlearn.inference.meaning import Meaning
-from plainlearn.inference.plain import checked_fields
+from plainlearn.inference.output_spec import Meaning
+from plainlearn.inference.serialize import checked_fields
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from plainlearn.data.blocks import Block
 from plainlearn.data.dataset import Sample, block_dataset
 from plainlearn.data.transform import Function, Transform, for_side
 from plainlearn.inference.pipeline_parts import pipeline_parts
-from plainlearn.inference.plain import Registry, to_plain
+from plainlearn.inference.serialize import Registry, to_plain
 
 __all__ = ["InputPipeline"]
 

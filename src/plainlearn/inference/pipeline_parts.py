@@ -9,7 +9,7 @@ import numpy as np
 
 from plainlearn.core.errors import DataError
 from plainlearn.data.transform import Transform
-from plainlearn.inference.plain import Registry, from_plain
+from plainlearn.inference.serialize import Registry, from_plain
 
 __all__ = ["PipelineParts", "pipeline_parts"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from plainlearn.core.errors import ArgumentError, PlainlearnError
 from plainlearn.core.lists import L
 from plainlearn.inference.drift import Drift
-from plainlearn.inference.meaning import Meaning
+from plainlearn.inference.output_spec import Meaning
 
 __all__ = ["UNKNOWN", "AnyPredictor", "Prediction", "cannot_say_unknown"]
 

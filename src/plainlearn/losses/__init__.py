@@ -1,5 +1,6 @@
 """Losses, each with the activation and the decoding that belong to it."""
 
+from plainlearn.losses.activations import activation_of, decoding_of, unreduced
 from plainlearn.losses.balance import balanced_loss, class_weights
 from plainlearn.losses.dice import DiceLoss
 from plainlearn.losses.focal import FocalLoss, FocalLossFlat
@@ -12,7 +13,6 @@ from plainlearn.losses.losses import (
     Loss,
     MSELossFlat,
 )
-from plainlearn.losses.meaning import activation_of, decoding_of, unreduced
 
 __all__ = [
     "BCEWithLogitsLossFlat",

@@ -11,7 +11,7 @@ from torch import Tensor
 from plainlearn.core.lists import L
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.runs.pictures import Pictures
+from plainlearn.runs.training_data import Pictures
 
 __all__ = ["commonest_class", "nearest_mean", "simple_baselines"]
 

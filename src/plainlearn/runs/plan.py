@@ -16,10 +16,10 @@ from torch import nn
 from plainlearn.core.errors import DataError, DownloadError
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.core.tensors import to_device
-from plainlearn.runs.asked import Asked
-from plainlearn.runs.pictures import Pictures
+from plainlearn.models.archs import build
+from plainlearn.runs.config import Asked
+from plainlearn.runs.training_data import Pictures
 from plainlearn.train.ranks import Ranks
-from plainlearn.vision.archs import build
 from plainlearn.vision.learner import vision_learner
 
 __all__ = ["Pace", "Plan", "fixed_plan", "pace_of", "plan_at", "timed_plan", "with_graph"]

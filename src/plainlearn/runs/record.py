@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from plainlearn.core.errors import DataError, MissingFileError, StorageError
 from plainlearn.core.paths import Path
 from plainlearn.core.wholefile import whole_file
-from plainlearn.runs.asked import Asked
+from plainlearn.runs.config import Asked
 
 __all__ = ["Record", "held", "read_record"]
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from plainlearn._version import __version__
+from plainlearn.audit.html import document, picture, text
+from plainlearn.audit.page import findings
 from plainlearn.core.wholefile import whole_file
 from plainlearn.inference.evaluation import SURE, Evaluation
 from plainlearn.metrics.intervals import wilson
 from plainlearn.runs import charts
-from plainlearn.vision.audit_page import findings
-from plainlearn.vision.page import document, picture, text
 
 __all__ = ["Told", "write_report"]
 

@@ -26,7 +26,6 @@ from plainlearn.optim.build import make_optimizer, set_learning_rates
 from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
 from plainlearn.optim.optimizers import Adam
 from plainlearn.train import (
-    answering,
     ejecting,
     freezing,
     lr_find,
@@ -41,6 +40,7 @@ from plainlearn.train import (
     tune,
 )
 from plainlearn.train import precision as numbers
+from plainlearn.train import prediction as answering
 from plainlearn.train.callback import Callback, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.checkpoint import Checkpointing, as_checkpoint

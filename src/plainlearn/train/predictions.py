@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plainlearn.core.errors import DataError, LossError, ShapeError
 from plainlearn.core.tensors import to_cpu, to_device
-from plainlearn.losses.meaning import activation_of, decoding_of, unreduced
+from plainlearn.losses.activations import activation_of, decoding_of, unreduced
 from plainlearn.train.evaluate import evaluating
 from plainlearn.train.precision import in_full
 from plainlearn.train.step import apply_model, described, loss_name, split_batch

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError, LossError
 from plainlearn.core.seed import preserve_random_state
-from plainlearn.losses.meaning import activation_of, decoding_of
+from plainlearn.losses.activations import activation_of, decoding_of
 from plainlearn.optim.lbfgs import minimise
 from plainlearn.train.evaluate import evaluate
 from plainlearn.train.features import Features, body_is_fixed, calm_batches, features_of, head_of

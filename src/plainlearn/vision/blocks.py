@@ -11,23 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plainlearn.augment.geometry import identity
+from plainlearn.augment.min_downscale import least_footprint
+from plainlearn.augment.pending import PlacedImage, PlacedMask, different_sizes
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
+from plainlearn.course.pil_image import PILImage
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
+from plainlearn.images.cache import Where
+from plainlearn.images.channels import Ranges
+from plainlearn.images.file_facts import Facts, files_among, gather, gather_masks
+from plainlearn.images.image_decoder import Opening
+from plainlearn.images.jpeg import scale_for
+from plainlearn.images.load import load_mask
+from plainlearn.images.scaled_jpeg import Draft
 from plainlearn.losses.losses import CrossEntropyLossFlat
-from plainlearn.vision.cache import Where
-from plainlearn.vision.channels import Ranges
-from plainlearn.vision.closeness import least_footprint
-from plainlearn.vision.draft import Draft
-from plainlearn.vision.filefacts import Facts, files_among, gather, gather_masks
-from plainlearn.vision.geometry import identity
-from plainlearn.vision.image import load_mask
-from plainlearn.vision.jpeg import scale_for
-from plainlearn.vision.opening import Opening
-from plainlearn.vision.pilimage import PILImage
-from plainlearn.vision.placed import PlacedImage, PlacedMask, different_sizes
 
 
 class ImageBlock(Block):
@@ -96,7 +96,7 @@ class ImageBlock(Block):
         return Examined(problems, marks, _frames(facts))
 
     def audit(self, values: Sequence[Any], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
-        from plainlearn.vision.audit import audit
+        from plainlearn.audit.checks import audit
 
         if self.mode is None:
             return None  # what it looks at are pictures for the eye

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plainlearn.augment.geometry import identity
+from plainlearn.augment.pending import PlacedBoxes, PlacedBoxLabels
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Geometry, MultiCategoryBlock
 from plainlearn.data.dataset import shown
-from plainlearn.vision.geometry import identity
-from plainlearn.vision.placed import PlacedBoxes, PlacedBoxLabels
 
 _DRAWN = "box"  # the mark of a drawn box, by which its label finds it
 

@@ -10,24 +10,24 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from plainlearn.augment.lighting import Normalize
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.data.block_loaders import BlockLoaders, ToModel
 from plainlearn.data.blocks import CategoryBlock
 from plainlearn.losses.balance import balanced_loss
+from plainlearn.models.archs import Arch
+from plainlearn.models.model import Stats, body_and_head, create_vision_model
+from plainlearn.models.unet import create_unet_model
 from plainlearn.optim.groups import Splitter
 from plainlearn.optim.optimizers import Adam
 from plainlearn.train.callback import Callback
 from plainlearn.train.loop import Learner
 from plainlearn.train.precision import Precision, quickest_safe
 from plainlearn.train.probe import is_class_loss
-from plainlearn.vision.archs import Arch
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.exporting import export
-from plainlearn.vision.lighting import Normalize
-from plainlearn.vision.models import Stats, body_and_head, create_vision_model
-from plainlearn.vision.results import show_results
-from plainlearn.vision.unet import create_unet_model
+from plainlearn.vision.export import export
+from plainlearn.vision.show_results import show_results
 
 
 class VisionLearner(Learner):

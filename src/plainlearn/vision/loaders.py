@@ -17,11 +17,7 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
 from plainlearn.data.items import get_image_files
 from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
-from plainlearn.data.regression_block import RegressionBlock
-from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
-from plainlearn.data.tables import read_csv
-from plainlearn.vision.blocks import ImageBlock, MaskBlock
-from plainlearn.vision.labelled import (
+from plainlearn.data.labelled_files import (
     FileOf,
     Labelled,
     LabelOf,
@@ -31,6 +27,10 @@ from plainlearn.vision.labelled import (
     refuse_unlabelled,
     without_repeats,
 )
+from plainlearn.data.regression_block import RegressionBlock
+from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
+from plainlearn.data.tables import read_csv
+from plainlearn.vision.blocks import ImageBlock, MaskBlock
 
 AnyPath = str | os.PathLike[str]
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plainlearn.augment.geometry import identity
+from plainlearn.augment.pending import PlacedPoints
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ShapeError
 from plainlearn.data.blocks import Block, Geometry
 from plainlearn.data.dataset import shown
 from plainlearn.losses.losses import MSELossFlat
 from plainlearn.metrics.functions import rmse
-from plainlearn.vision.geometry import identity
-from plainlearn.vision.placed import PlacedPoints
 
 
 class PointBlock(Block):

@@ -1,0 +1,1 @@
+"""Reading pictures through maps, once: one definition, and a backend for each kind of machine."""

@@ -1,0 +1,400 @@
+"""Geometric transforms: each draws a map a picture, and touches no pixel.
+
+All of them act on items (`item_tfms`) and on batches (`batch_tfms`) alike. One draw serves a whole sample:
+its image, its mask, its points and boxes. In validation, what is random takes its middle.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plainlearn.augment import geometry
+from plainlearn.augment.geometry import FitMethod, Maps, Size
+from plainlearn.augment.sampling.kernel import PadMode
+from plainlearn.core.errors import ArgumentError
+from plainlearn.data.transform import Transform
+
+if TYPE_CHECKING:
+    from plainlearn.augment.pending import Placed
+    from plainlearn.data.blocks import Block
+
+Rng = np.random.Generator
+Sizes = NDArray[np.int64]
+Chosen = NDArray[np.bool_]
+#: A fixed value, or a function of the number of pictures that gives one each.
+Draw = float | Callable[[int], Any] | None
+
+_REDRAWS = 10
+
+
+class ResizeMethod:
+    """The course's names for the ways to resize."""
+
+    Squish: FitMethod = "squish"
+    Crop: FitMethod = "crop"
+    Pad: FitMethod = "pad"
+
+
+class PadModes:
+    """The course's names for what lies beyond a picture."""
+
+    Zeros: PadMode = "zeros"
+    Border: PadMode = "border"
+    Reflection: PadMode = "reflection"
+
+
+@dataclass(frozen=True)
+class Geometric(Transform):
+    """A transform that draws maps for pictures of given sizes."""
+
+    order: ClassVar[int] = 0
+
+    @abstractmethod
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        """Maps (N, 3, 3) for pictures of `sizes` (N, 2), and the output's size if it changes."""
+
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        """What lies beyond the picture from here on, given what was said before."""
+        return before
+
+    def on_items(
+        self, things: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        return self._moved(things, blocks, rng, train=train)
+
+    def on_batch(
+        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        return self._moved(batch, blocks, rng, train=train)
+
+    def _moved(
+        self, fields: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        from plainlearn.augment.pending import Placed, frame_of
+
+        for field, block in zip(fields, blocks, strict=False):
+            if block.geometry != "none" and not isinstance(field, Placed):
+                raise ArgumentError(
+                    f"{self!r} would move the others and leave {block.name} behind, which is finished already",
+                    try_="geometric transforms before those that change pixels",
+                )
+        frame = frame_of(fields)
+        sizes = frame.sizes()
+        # A second picture of another size gets the same draws, and the maps that they mean for its size.
+        others = [isinstance(field, Placed) and field.has_frame and not np.array_equal(field.sizes(), sizes)
+                  for field in fields]  # fmt: skip
+        before = copy.deepcopy(rng) if any(others) else rng
+        drawn = self._maps_of(frame, rng, train=train)
+
+        def moved(field: Any, other: bool) -> Any:
+            if not isinstance(field, Placed):
+                return field
+            maps, size = self._maps_of(field, copy.deepcopy(before), train=train) if other else drawn
+            return field.then(maps, size, self.beyond(field.pad_mode))
+
+        return tuple(map(moved, fields, others))
+
+    def _maps_of(self, field: Placed, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        sizes = field.sizes()
+        maps, size = self.maps_for(sizes, rng, train=train)
+        if not (maps[:, 2, :2].any() or field.maps[:, 2, :2].any()):
+            return maps, size  # nothing is tilted, so there is no horizon
+        bad = geometry.crosses_horizon(geometry.compose(field.maps, maps))
+        for _ in range(_REDRAWS):
+            if not bad.any():
+                break
+            maps = np.where(bad[:, None, None], self.maps_for(sizes, rng, train=train)[0], maps)
+            bad = geometry.crosses_horizon(geometry.compose(field.maps, maps))
+        # What is never free of it is squeezed into the frame: undistorted, and everything in view.
+        return np.where(bad[:, None, None], geometry.identity(), maps), size
+
+
+@dataclass(frozen=True)
+class Resize(Geometric):
+    """To one size: cut ("crop"), with a margin ("pad"), or with other proportions ("squish").
+
+    `size` is the side of a square, or (height, width). In training a crop's or pad's place is random; in validation
+    it is the middle. Small images are enlarged.
+    """
+
+    size: int | Size
+    method: FitMethod = "crop"
+    pad_mode: PadMode = "reflection"
+
+    def __post_init__(self) -> None:
+        _checked_size(self.size)
+        _checked_pad_mode(self.pad_mode)
+        if self.method not in ("crop", "pad", "squish"):
+            raise ArgumentError(
+                f"method is {self.method!r}; expected 'crop', 'pad' or 'squish'", try_="method='squish'"
+            )
+
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        return self.pad_mode if self.method == "pad" else before
+
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        size = _checked_size(self.size)
+        x, y = (
+            (rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5))
+            if self.method != "squish"
+            else (0.5, 0.5)
+        )
+        return geometry.fit(sizes, size, self.method, x=x, y=y), size
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Geometric):
+    """A random part of the picture, `min_scale` to `max_scale` of its area, `ratio` wide to high, brought to `size`.
+
+    In validation the largest part of the output's proportions, from the middle.
+    Source: Szegedy et al. 2014, arXiv:1409.4842, section 6.
+    """
+
+    size: int | Size
+    min_scale: float = 0.08
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    max_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checked_size(self.size)
+        if not 0 < self.min_scale <= self.max_scale <= 1:
+            raise ArgumentError(
+                f"min_scale is {self.min_scale} and max_scale {self.max_scale}; expected 0 < min_scale <= max_scale <= 1"
+            )
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ArgumentError(f"ratio is {self.ratio}; expected (smallest, largest) above 0")
+
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        size = _checked_size(self.size)
+        if not train:
+            return geometry.fit(sizes, size, "crop"), size
+        count, tries = len(sizes), 10
+        height, width = sizes[:, 0, None].astype(float), sizes[:, 1, None].astype(float)
+        area = rng.uniform(self.min_scale, self.max_scale, (count, tries)) * height * width
+        ratio = np.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), (count, tries)))
+        # The first of the tries that fits; behind them the whole picture, cut to the nearest allowed proportions.
+        whole = np.clip(width / height, *self.ratio) * height / width
+        w = np.hstack([np.sqrt(area * ratio) / width, np.minimum(whole, 1)])
+        h = np.hstack([np.sqrt(area / ratio) / height, np.minimum(1 / whole, 1)])
+        rows, first = np.arange(count), ((w <= 1) & (h <= 1)).argmax(axis=1)
+        w, h = w[rows, first], h[rows, first]
+        x, y = rng.random((2, count))
+        return geometry.crop(x * (1 - w), y * (1 - h), w, h), size
+
+
+class _Random(Geometric):
+    """A transform that acts on a share `p` of the pictures, in training only; a `size` holds in validation too."""
+
+    split_idx: ClassVar[int | None] = 0
+
+    # Fields of the dataclasses below, which say where each stands among their arguments.
+    p: float
+    size: int | Size | None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ArgumentError(f"p is {self.p!r}; expected a share between 0 and 1", try_="p=0.5")
+        if self.size is not None:
+            _checked_size(self.size)
+
+    @abstractmethod
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        """Maps (N, 3, 3), those of the pictures that are not `chosen` the identity."""
+
+    def acts_on(self, side: int) -> bool:
+        return super().acts_on(side) or self.size is not None
+
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        size = None if self.size is None else _checked_size(self.size)
+        if not train:
+            return geometry.identity(len(sizes)), size
+        return self._drawn_maps(sizes, rng.random(len(sizes)) < self.p, rng), size
+
+
+@dataclass(frozen=True)
+class Flip(_Random):
+    """Mirrored left to right, with probability `p`; `vertical=True` top to bottom.
+
+    With `size` the picture is also brought to it, squished, as by the others here.
+    """
+
+    p: float = 0.5
+    vertical: bool = False
+    size: int | Size | None = None
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        return geometry.flip(False, chosen) if self.vertical else geometry.flip(chosen)
+
+
+@dataclass(frozen=True)
+class Dihedral(_Random):
+    """One of the eight symmetries of the square, with probability `p`: for pictures without an up, seen from above."""
+
+    p: float = 0.5
+    size: int | Size | None = None
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        return geometry.dihedral(np.where(chosen, rng.integers(0, 8, len(sizes)), 0))
+
+
+class _Showing(_Random):
+    """One that can show what lies beyond the picture: `pad_mode`, unless a margin was put there on purpose."""
+
+    pad_mode: PadMode
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checked_pad_mode(self.pad_mode)
+
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        return before or self.pad_mode
+
+
+@dataclass(frozen=True)
+class Rotate(_Showing):
+    """Turned clockwise by up to `max_deg` degrees either way, with probability `p`, or by what `draw` says.
+
+    `draw` is a number of degrees, or a function from the number of pictures to one for each.
+    """
+
+    max_deg: float = 10.0
+    p: float = 0.5
+    draw: Draw = None
+    size: int | Size | None = None
+    pad_mode: PadMode = "reflection"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _finite("max_deg", self.max_deg)
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        count = len(sizes)
+        degrees = _drawn(self.draw, count, lambda: self.max_deg * rng.uniform(-1, 1, count))
+        return geometry.rotate(np.where(chosen, degrees, 0.0), sizes[:, 1] / sizes[:, 0])
+
+
+@dataclass(frozen=True)
+class Zoom(_Showing):
+    """Magnified by `min_zoom` to `max_zoom` at a random place, with probability `p`.
+
+    `draw` is a magnification, or a function from the number of pictures to one for each; `draw_x` and
+    `draw_y` likewise are the place, 0 left or top to 1, 0.5 the middle.
+    """
+
+    min_zoom: float = 1.0
+    max_zoom: float = 1.1
+    p: float = 0.5
+    draw: Draw = None
+    draw_x: Draw = None
+    draw_y: Draw = None
+    size: int | Size | None = None
+    pad_mode: PadMode = "reflection"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _finite("max_zoom", self.max_zoom)
+        if not 0 < self.min_zoom <= self.max_zoom:
+            raise ArgumentError(
+                f"min_zoom is {self.min_zoom} and max_zoom {self.max_zoom}; expected 0 < min_zoom <= max_zoom"
+            )
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        count = len(sizes)
+        scale = _drawn(self.draw, count, lambda: rng.uniform(self.min_zoom, self.max_zoom, count))
+        x, y = (_drawn(each, count, lambda: rng.random(count)) for each in (self.draw_x, self.draw_y))
+        return geometry.zoom(np.where(chosen, scale, 1.0), x, y)
+
+
+@dataclass(frozen=True)
+class Warp(_Showing):
+    """Tilted as if seen from another side, by up to `magnitude`, with probability `p`.
+
+    `draw_x` and `draw_y` are how far the corners move, in half sides, below 1 together; or functions
+    from the number of pictures to one for each.
+    """
+
+    magnitude: float = 0.2
+    p: float = 0.5
+    draw_x: Draw = None
+    draw_y: Draw = None
+    size: int | Size | None = None
+    pad_mode: PadMode = "reflection"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.magnitude < 1:
+            raise ArgumentError(
+                f"magnitude is {self.magnitude!r}; expected 0 or more, below 1", try_="Warp(0.2)"
+            )
+
+    def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
+        count = len(sizes)
+        x, y = (
+            np.where(chosen, _drawn(each, count, lambda: self.magnitude * rng.uniform(-1, 1, count)), 0.0)
+            for each in (self.draw_x, self.draw_y)
+        )
+        if self.draw_x is None or self.draw_y is None:
+            # Corners that would meet are kept apart; a horizon that is still in view is drawn again.
+            shrink = np.minimum(1, 0.95 / np.maximum(np.abs(x) + np.abs(y), 1e-12))
+            x, y = x * shrink, y * shrink
+        return geometry.warp(x, y)
+
+
+@dataclass(frozen=True)
+class CropPad(Geometric):
+    """A part of `size` at the picture's own scale, cut where it is larger, padded where it is smaller.
+
+    In training it is at a random place, in validation in the middle.
+    """
+
+    size: int | Size
+    pad_mode: PadMode = "zeros"
+
+    def __post_init__(self) -> None:
+        _checked_size(self.size)
+        _checked_pad_mode(self.pad_mode)
+
+    def beyond(self, before: PadMode | None) -> PadMode | None:
+        return self.pad_mode
+
+    def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        height, width = _checked_size(self.size)
+        h, w = height / sizes[:, 0], width / sizes[:, 1]
+        x, y = rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5)
+        return geometry.crop(x * (1 - w), y * (1 - h), w, h), (height, width)
+
+
+def _checked_size(size: Any) -> Size:
+    pair = cast("Sequence[Any]", size if isinstance(size, (tuple, list)) else (size, size))
+    if len(pair) != 2 or any(
+        isinstance(side, bool) or not isinstance(side, (int, np.integer)) or side < 1 for side in pair
+    ):
+        raise ArgumentError(
+            f"size is {size!r}; expected a number of pixels, or (height, width)", try_="Resize(224)"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def _checked_pad_mode(mode: str) -> None:
+    if mode not in ("zeros", "border", "reflection"):
+        raise ArgumentError(
+            f"pad_mode is {mode!r}; expected 'zeros', 'border' or 'reflection'", try_="pad_mode='reflection'"
+        )
+
+
+def _drawn(given: Draw, count: int, otherwise: Callable[[], Any]) -> NDArray[np.float64]:
+    value: Any = otherwise() if given is None else given(count) if callable(given) else given
+    return np.broadcast_to(np.asarray(value, dtype=np.float64).reshape(-1), (count,))
+
+
+def _finite(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise ArgumentError(f"{name} is {value!r}; expected a finite number")

@@ -1,0 +1,1 @@
+"""A file to upright pixels: formats, headers, decoding, memory, cache. No torch."""

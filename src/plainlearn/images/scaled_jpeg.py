@@ -1,0 +1,74 @@
+"""A JPEG decoded at 1/2, 1/4 or 1/8 of its size, for a picture that is only read small; where its pixels lie.
+
+It stands for the whole picture: it has the true size, and a map says which place of the truth each pixel shows. So
+crops, masks, points and boxes need not know. `jpeg.scale_for` says when it cannot be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from plainlearn.augment import geometry
+from plainlearn.augment.geometry import Maps
+from plainlearn.images.headers import BadHeader, read_jpeg
+from plainlearn.images.pixels import Pixels
+
+__all__ = ["Draft", "JpegFrame", "Shrink", "jpeg_frame", "whole"]
+
+
+class JpegFrame(NamedTuple):
+    """What a JPEG's header says of its picture: (height, width) as seen upright, and how it is stored."""
+
+    size: tuple[int, int]
+    orientation: int
+
+
+#: How many times smaller to decode a picture: 1, 2, 4 or 8.
+Shrink = Callable[[JpegFrame], int]
+
+
+def whole(frame: JpegFrame) -> int:
+    """No smaller at all."""
+    return 1
+
+
+def jpeg_frame(data: bytes) -> JpegFrame | None:
+    """The frame of a JPEG that can be decoded smaller; None for all else, the rare kinds and broken headers too."""
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    try:
+        header = read_jpeg(data)
+    except BadHeader:
+        return None  # decoding it will say why
+    if header.channels not in (1, 3) or header.bits != 8:
+        return None
+    width, height = header.size
+    return JpegFrame((width, height) if header.orientation >= 5 else (height, width), header.orientation)
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """Upright pixels at 1/`scale` of the size that `frame` tells."""
+
+    pixels: Pixels
+    frame: JpegFrame
+    scale: int
+
+    def maps(self) -> Maps:
+        """Where the picture lies in the pixels, (1, 3, 3).
+
+        A side that `scale` does not divide ends within the last column or row as stored; upright that may be the first.
+        """
+        height, width = (
+            true / (self.scale * side)
+            for true, side in zip(self.frame.size, self.pixels.shape[:2], strict=True)
+        )
+        mirrored, upside_down = self.frame.orientation in (2, 3, 6, 7), self.frame.orientation in (3, 4, 7, 8)
+        return geometry.crop((1 - width) * mirrored, (1 - height) * upside_down, width, height)
+
+    def summary(self) -> str:
+        """In a few words, for people."""
+        height, width = self.frame.size
+        return f"uint8 array {self.pixels.shape}, of {height} × {width} decoded at 1/{self.scale}"

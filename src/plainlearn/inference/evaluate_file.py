@@ -1,0 +1,158 @@
+"""Evaluate a model file on labelled pictures: by its predictor alone, without the code that trained it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from plainlearn.core.errors import DataError, PlainlearnError
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
+from plainlearn.data.labelled_items import LabelledItems
+from plainlearn.data.regression_block import RegressionBlock
+from plainlearn.inference.evaluation import Evaluation, of_classes, of_labels, of_numbers
+from plainlearn.inference.item_predictor import ItemPredictor, Prediction
+
+__all__ = ["evaluated", "judged_items"]
+
+_BATCH = 16
+
+
+def evaluated(predictor: ItemPredictor, found: LabelledItems, *, model: str = "the model") -> Evaluation:
+    """What the predictor is worth on these items. Files that cannot be read are left out, and named in `left_out`.
+
+    Of items with sides, those of "test" count, or else those of "valid": a model has seen the others.
+    Raises `DataError` for a label that the model does not know, naming it and the nearest known, for a target that
+    is neither classes, labels nor numbers, and where no item can be read.
+    """
+    held_out, note = _held_out(found)
+    block = predictor.target
+    targets = _encoded(block, held_out.labels)
+    places: list[int] = []
+    rows: list[Tensor] = []
+    strange: list[Tensor] = []
+    left_out: list[tuple[str, str]] = []
+    for place, answer, score in judged_items(predictor, held_out.items):
+        if isinstance(answer, PlainlearnError):
+            left_out.append((str(held_out.items[place]), answer.what))
+            continue
+        places.append(place)
+        rows.append(answer.probabilities.float())
+        if score is not None:
+            strange.append(score)
+    if not places:
+        raise DataError(
+            f"none of the {len(held_out)} images can be read; the first is {left_out[0][0]}: {left_out[0][1]}"
+        )
+    values, aimed, limit = (
+        torch.stack(rows),
+        torch.stack([targets[place] for place in places]),
+        predictor.meaning.unlike_above,
+    )
+    unlike = int((torch.stack(strange) > limit).sum()) if strange and limit is not None else None
+    about: dict[str, Any] = {
+        "left_out": tuple(left_out),
+        "model": model,
+        "source": held_out.source,
+        "notes": note,
+    }
+    if isinstance(block, CategoryBlock):
+        missing = [label for number, label in enumerate(block.vocab) if not bool((aimed == number).any())]
+        if missing:
+            about["notes"] = (
+                *note,
+                f"of {len(missing)} labels there is no image here: {', '.join(map(str, missing[:8]))}",
+            )
+        return of_classes(values, aimed, block.vocab, unlike=unlike, **about)
+    if isinstance(block, MultiCategoryBlock):
+        return of_labels(values, aimed, block.vocab, predictor.meaning.threshold, **about)
+    return of_numbers(values.reshape(aimed.shape), aimed, **about)
+
+
+def judged_items(
+    predictor: ItemPredictor, items: Sequence[Any], *, threads: int | None = None
+) -> Generator[tuple[int, Prediction | PlainlearnError, Tensor | None]]:
+    """`(place, prediction, how unlike)` for each item, in no fixed order; the error in place of what cannot be read.
+
+    At most two batches wait, read by threads.
+    """
+    workers = min(8, os.cpu_count() or 1) if threads is None else max(threads, 1)
+    rest = enumerate(items)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: list[list[tuple[int, Future[Any]]]] = []
+        while True:
+            while len(waiting) < 2 and (batch := list(islice(rest, _BATCH))):
+                waiting.append([(place, pool.submit(predictor.read, item)) for place, item in batch])
+            if not waiting:
+                return
+            good: list[tuple[int, Any]] = []
+            for place, future in waiting.pop(0):
+                error = future.exception()
+                if isinstance(error, PlainlearnError):
+                    yield place, error, None
+                else:
+                    good.append((place, future.result()))
+            if good:
+                answers, scores = predictor.judged([sample for _, sample in good])
+                for row, (place, _) in enumerate(good):
+                    yield place, answers[row], None if scores is None else scores[row]
+
+
+def _held_out(found: LabelledItems) -> tuple[LabelledItems, tuple[str, ...]]:
+    for side in ("test", "valid"):
+        some = found.on(side)
+        if some and len(some) < len(found):
+            others = len(found) - len(some)
+            return some, (
+                f"these are the {side} images; {others} others were left alone, name their folder to evaluate on them",
+            )
+    return found, ()
+
+
+def _encoded(block: Block, labels: Sequence[Any]) -> list[Tensor]:
+    """The labels as the model's target has them; those of folders and tables are text, its own may be numbers."""
+    if isinstance(block, RegressionBlock):
+        return [block.encode(_numbers(label)) for label in labels]
+    if not isinstance(block, (CategoryBlock, MultiCategoryBlock)):
+        raise DataError(
+            f"the model's target is {block.name}; evaluate takes classes, several labels, or numbers"
+        )
+    by_text = {str(label): label for label in cast("Sequence[Any]", block.vocab)}
+    several = isinstance(block, MultiCategoryBlock)
+    lists = [_listed(label) if several else [label] for label in labels]
+    unknown = [label for listed in lists for label in listed if str(label) not in by_text]
+    if unknown:
+        _refuse(unknown, list(by_text), len(labels), several=several)
+    known = [[by_text[str(label)] for label in listed] for listed in lists]
+    return [block.encode(listed if several else listed[0]) for listed in known]
+
+
+def _refuse(unknown: Sequence[Any], known: Sequence[str], count: int, *, several: bool) -> None:
+    kinds = list(dict.fromkeys(map(str, unknown)))
+    folded = {label.casefold(): label for label in known}
+    nearest = difflib.get_close_matches(kinds[0].casefold(), folded, n=1)
+    told = ", ".join(map(repr, kinds[:5])) + (", …" if len(kinds) > 5 else "")
+    raise DataError(
+        f"the model does not know the label{'s' if len(kinds) > 1 else ''} {told}, of {len(unknown)} in {count} images; it knows "
+        f"{len(known)}: {', '.join(map(repr, known[:10]))}{', …' if len(known) > 10 else ''}"
+        + (f"; the nearest to {kinds[0]!r} is {folded[nearest[0]]!r}" if nearest else ""),
+        try_="--label-delim for cells of several labels, or --labels" if several
+        else "--labels with a table, or a pattern of the names, if these are no labels; or renaming them",
+    )  # fmt: skip
+
+
+def _listed(label: Any) -> list[Any]:
+    return cast("list[Any]", label) if isinstance(label, list) else [label]
+
+
+def _numbers(label: Any) -> Any:
+    try:
+        return [float(each) for each in label] if isinstance(label, list) else float(label)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    except ValueError as error:
+        raise DataError(f"the label {label!r} is no number, and the model's answers are numbers") from error

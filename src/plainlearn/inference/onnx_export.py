@@ -1,0 +1,177 @@
+"""`export_onnx(learn, 'pets.onnx')`: a model that runs without PyTorch, the preprocessing inside, and the proof that it agrees.
+
+In: `image`, uint8 (N, H, W, C), decoded pixels of any size. Out: `probabilities`, float32. Labels and card are in
+the metadata, as JSON.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.wholefile import whole_file
+from plainlearn.inference.card import facts_of
+from plainlearn.inference.modelfile import ModelFile, read_model_file
+from plainlearn.inference.onnx_graph import needs_onnx, onnx_of
+from plainlearn.inference.onnx_reading import Reading
+from plainlearn.inference.output_spec import Meaning, decoded, probabilities
+from plainlearn.inference.predictor import Predictor
+from plainlearn.train.state import bare
+from plainlearn.vision.export import content_of, some_items
+
+__all__ = ["Proof", "export_onnx"]
+
+_LARGE: Final = 1024  # numbers: smaller tensors stay as they are
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared: on so many images every label is the same, and no probability differs by more."""
+
+    images: int
+    largest_difference: float
+
+    def __str__(self) -> str:
+        return f"the same label on {self.images} images, probabilities within {self.largest_difference:.1e}"
+
+
+def export_onnx(
+    source: Any,
+    file: str | os.PathLike[str],
+    *,
+    images: Sequence[Any] = (),
+    weights: Literal["fp32", "fp16", "int8"] = "fp32",
+    tolerance: float = 1e-3,
+) -> Proof:
+    """Write `source`, a learner or a model file, as ONNX, if onnxruntime then says what plainlearn says.
+
+    Both are run on `images`, real ones such as the model will see; of a learner, on some of its validation items
+    if none are given. `weights` are kept as fp16 or int8 on request: smaller files, computed in float32.
+    Raises `DataError`, and writes nothing, when a label differs or a probability by more than `tolerance`;
+    `ArgumentError` for what ONNX cannot say; `MissingExtraError` without `plainlearn[onnx]`.
+    """
+    needs_onnx()
+    content, found, own = _content(source)
+    given = list(images) or found
+    if not given:
+        raise ArgumentError(
+            "there is no image to prove by that both say the same; expected some real ones",
+            try_="images=get_image_files('a_folder')[:16]; plainlearn export FILE --onnx OUT --check IMAGE",
+        )
+    predictor = Predictor.of(content, "the model", model=own)
+    model = _graph(predictor)
+    if weights != "fp32":
+        _shrink(model, weights)
+    labels = [str(label) for label in predictor.vocab or ()]
+    for key, value in {"labels": labels, "card": facts_of(content)}.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value)
+    written: bytes = model.SerializeToString()
+    proof = _proof(predictor, written, given, tolerance)
+    with whole_file(file, len(written)) as out:
+        out.write(written)
+    return proof
+
+
+def _content(source: Any) -> tuple[ModelFile, list[Any], nn.Module | None]:
+    """What a model file would hold, items to prove by, and the model if it is of the user's own class."""
+    if isinstance(source, (str, os.PathLike)):
+        return read_model_file(cast("str", source)), [], None
+    content = content_of(source)
+    own = copy.deepcopy(bare(source.model)).cpu() if "custom" in content.architecture else None
+    return content, some_items(source), own
+
+
+class _Whole(nn.Module):
+    """From decoded pixels to probabilities."""
+
+    def __init__(self, reading: Reading, model: nn.Module, meaning: Meaning) -> None:
+        super().__init__()
+        self.reading, self.model, self.meaning = reading, model, meaning
+
+    def forward(self, image: Tensor) -> Tensor:
+        return probabilities(self.model(self.reading(image)), self.meaning)
+
+
+def _graph(predictor: Predictor) -> Any:
+    whole = _Whole(Reading(predictor.pipeline), predictor.model, predictor.meaning).eval()
+    example = torch.zeros(2, 61, 67, whole.reading.channels, dtype=torch.uint8)
+    sizes = {
+        0: torch.export.Dim("images"),
+        1: torch.export.Dim("height", min=3),
+        2: torch.export.Dim("width", min=3),
+    }
+    return onnx_of(whole, example, sizes, "image", ["probabilities"], folded=True)
+
+
+def _shrink(model: Any, kind: str) -> None:
+    """Keep the large weights as fp16, or as int8 with a scale for each output channel, and widen them when they are used."""
+    from onnx import helper, numpy_helper
+
+    nodes: list[Any] = []
+    for tensor in list(model.graph.initializer):
+        values: NDArray[Any] = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _LARGE or values.ndim < 2:
+            continue
+        name = str(tensor.name)
+        kept: list[tuple[str, Any]]
+        model.graph.initializer.remove(tensor)
+        if kind == "fp16":
+            kept = [(f"{name}_half", values.astype(np.float16))]
+            nodes.append(helper.make_node("Cast", [kept[0][0]], [name], to=1))
+        else:
+            scale = np.abs(values).reshape(len(values), -1).max(1).clip(1e-12) / 127
+            by_row = scale.reshape(-1, *[1] * (values.ndim - 1))
+            kept = [
+                (f"{name}_int8", np.round(values / by_row).astype(np.int8)),
+                (f"{name}_scale", scale.astype(np.float32)),
+            ]
+            nodes.append(helper.make_node("DequantizeLinear", [kept[0][0], kept[1][0]], [name], axis=0))
+        model.graph.initializer.extend(numpy_helper.from_array(array, each) for each, array in kept)
+    others = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *others])
+
+
+def _proof(predictor: Predictor, written: bytes, images: Sequence[Any], tolerance: float) -> Proof:
+    """Both on the same pixels, one image at a time and two at once."""
+    import onnxruntime
+
+    session: Any = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
+    run: Callable[[NDArray[Any]], NDArray[Any]] = lambda pixels: session.run(None, {"image": pixels})[0]  # noqa: E731
+    largest = 0.0
+    for image in images:
+        pixels: NDArray[np.uint8] = predictor.pipeline.blocks[0].open(image)
+        batch = np.ascontiguousarray(pixels.reshape(1, *pixels.shape[:2], -1))
+        (ours,) = predictor.predict_batch([pixels])
+        twice: Any = np.concatenate([batch, batch[:, ::-1]], axis=0)
+        for values in (run(batch)[0], run(twice)[0]):
+            theirs = torch.from_numpy(values)
+            difference = float((theirs - ours.probabilities).abs().max())
+            answer = decoded(theirs[None], predictor.meaning)[0]
+            if not difference <= tolerance or (
+                answer.dtype == torch.int64 and not torch.equal(answer, ours.index)
+            ):
+                name = (
+                    Path(str(cast("object", image))).name
+                    if isinstance(image, (str, os.PathLike))
+                    else "an image"
+                )
+                raise DataError(
+                    f"onnxruntime does not say what plainlearn says of {name}: {answer.tolist()} for {ours.index.tolist()}, "
+                    f"and a probability differs by {difference:.1e}; at most {tolerance:g} is allowed. Nothing was written",
+                    try_="weights='fp32', or tolerance=, a number that you can live with",
+                )
+            largest = max(largest, difference)
+    return Proof(len(images), largest)

@@ -1,0 +1,48 @@
+"""The way out of a run: its learner as it was at the beginning, written down as a plain PyTorch script."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from plainlearn.core.errors import ArgumentError
+from plainlearn.core.paths import Path
+from plainlearn.core.seed import set_seed
+from plainlearn.runs.plan import Plan
+from plainlearn.runs.record import read_record
+from plainlearn.runs.run import learner_of
+from plainlearn.runs.training_data import pictures_of
+
+__all__ = ["eject_run"]
+
+
+def eject_run(run: str | os.PathLike[str], script: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+    """Write the script that does what the run did, and return its path and what there is to say about it.
+
+    `run` is the folder of a run, or its model file. The images must lie where they were.
+    Raises `MissingFileError` where there is no run, `ArgumentError` for one that tuned nothing.
+    """
+    folder = Path(run)
+    record = read_record(folder.with_suffix(".run") if folder.suffix == ".plain" else folder)
+    if not record.plan:
+        raise ArgumentError(
+            f"{run} was stopped before it had a plan", try_=f"plainlearn train {record.asked.folder} --resume"
+        )
+    asked, plan = record.asked, Plan(**record.plan)
+    epochs = record.outcome.get("epochs", plan.epochs)
+    if not epochs:
+        raise ArgumentError(
+            f"{run} fitted its head alone and has no loop to write down", try_="a run of --epochs 1 or more"
+        )
+    pictures = pictures_of(asked)
+    set_seed(asked.seed)
+    learn = learner_of(pictures, plan)
+    frozen: dict[str, Any] = {} if plan.features else {"freeze_epochs": 0}
+    target = Path(script) if script is not None else Path(asked.out).with_suffix(".py")
+    path = learn.eject(target, recipe="fine_tune", epochs=epochs, **frozen)
+    if plan.seconds is None:
+        return Path(path), "It ends with the weights of that run, to the bit."
+    return Path(path), (
+        f"That run went by the clock, and no two such runs are equal. The script does its {epochs} epochs by number, "
+        "as plainlearn train --epochs does, and ends with the weights of that to the bit."
+    )

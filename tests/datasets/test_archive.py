@@ -1,0 +1,340 @@
+"""Honest archives, made here: what comes out and where it goes; full, closed and missing disks; killed processes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import plainlearn
+from plainlearn.core.errors import ArgumentError, DataError, DownloadError, MissingFileError
+from plainlearn.core.paths import Path as OurPath
+from plainlearn.datasets.archive import extract
+from plainlearn.datasets.safe_tree import refusable
+from plainlearn.datasets.storage import locked
+
+# In a process of its own, without what plainlearn.data imports besides: torch would cost it seconds.
+ALONE = f"""
+import sys, types, plainlearn
+sys.modules["plainlearn.data"] = package = types.ModuleType("plainlearn.data")
+package.__path__ = [{str(Path(plainlearn.__file__).parent / "data")!r}]
+from plainlearn.datasets.archive import extract
+from plainlearn.core.errors import PlainlearnError
+"""
+TREE = {"top/a.txt": b"one", "top/sub/b.bin": bytes(range(256)) * 9, "top/empty": b""}
+
+
+def python_alone(
+    code: str, *arguments: object, before: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [*before, sys.executable, "-c", ALONE + textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def file(name: str, data: bytes = b"x", **header: object) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in header.items():
+        setattr(info, field, value)
+    return info, data
+
+
+def entry(name: str, kind: bytes, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
+    return file(name, b"", type=kind, linkname=target)
+
+
+def tar(*members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.GNU_FORMAT) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=format) as archive:
+        for info, data in members:
+            archive.addfile(info, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def tar_of(tree: dict[str, bytes]) -> bytes:
+    return tar(*(file(name, data) for name, data in tree.items()))
+
+
+def zip_of(*members: tuple[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(child.name for child in folder.iterdir() if not child.name.endswith(".lock"))
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    folder = tmp_path / "dest"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def put(tmp_path: Path):
+    """Write bytes to an archive file and give its path."""
+
+    def put(data: bytes, name: str = "pets.tgz") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return put
+
+
+PACKINGS = {
+    "pets.tar": tar_of(TREE),
+    "pets.tgz": gzip.compress(tar_of(TREE)),
+    "pets.tar.gz": gzip.compress(tar_of(TREE)),
+    "pets.tar.bz2": bz2.compress(tar_of(TREE)),
+    "pets.tar.xz": lzma.compress(tar_of(TREE)),
+    "pets.zip": zip_of(*TREE.items()),
+}
+
+
+@pytest.mark.parametrize("name", PACKINGS)
+def test_every_packing_gives_the_same_files(put, dest, name):
+    result = extract(put(PACKINGS[name], name), dest, show_progress=False)
+    assert result == dest / "top"
+    assert isinstance(result, OurPath)
+    assert contents(dest) == TREE | {".pets.lock": b""}
+
+
+def test_the_kind_is_read_from_the_bytes_and_not_from_the_name(put, dest):
+    assert extract(put(PACKINGS["pets.zip"], "download"), dest, show_progress=False) == dest / "top"
+
+
+def test_an_archive_without_one_top_folder_goes_into_a_folder_of_its_own_name(put, dest):
+    data = gzip.compress(tar_of({"a.txt": b"1", "sub/b.txt": b"2"}))
+    result = extract(put(data, "two.things.tar.gz"), dest, show_progress=False)
+    assert result == dest / "two.things"
+    assert contents(result) == {"a.txt": b"1", "sub/b.txt": b"2"}
+
+
+def test_a_single_file_at_the_top_is_not_taken_for_the_folder(put, dest):
+    assert contents(extract(put(tar_of({"a.txt": b"1"}), "one.tar"), dest, show_progress=False)) == {
+        "a.txt": b"1"
+    }
+
+
+def test_a_name_can_be_given(put, dest):
+    assert extract(put(PACKINGS["pets.tgz"]), dest, name="cats", show_progress=False) == dest / "cats"
+    assert left_in(dest) == ["cats"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/a"])
+def test_a_name_that_is_no_folder_s_is_refused(put, dest, name):
+    with pytest.raises(ArgumentError, match="expected the name of one folder"):
+        extract(put(PACKINGS["pets.tgz"]), dest, name=name)
+
+
+@given(
+    tree=st.dictionaries(
+        st.lists(st.text("abcé ._-", min_size=1, max_size=5), min_size=1, max_size=3)
+        .map("/".join)
+        .filter(lambda name: not refusable(name) and not any(set(part) <= {"."} for part in name.split("/"))),
+        st.binary(max_size=1500),
+        min_size=1,
+        max_size=6,
+    ).filter(lambda tree: not any(other.startswith(f"{name}/") for name in tree for other in tree)),
+    packing=st.sampled_from(["tar", "gz", "zip"]),
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+def test_what_was_packed_comes_out(tmp_path_factory, tree, packing):
+    folder = tmp_path_factory.mktemp("tree")
+    named = {f"top/{name}": data for name, data in tree.items()}
+    data = zip_of(*named.items()) if packing == "zip" else tar_of(named)
+    path = folder / "packed"
+    path.write_bytes(gzip.compress(data) if packing == "gz" else data)
+    assert contents(extract(path, folder / "out", show_progress=False)) == tree
+
+
+def test_a_long_name_and_a_large_header_number_survive(put, dest):
+    name = "top/" + "/".join(["folder-with-a-name-of-thirty-six-chars"] * 6) + "/é.txt"
+    for format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        result = extract(put(tar(file(name, b"1"), format=format), "x.tar"), dest, name=f"f{format}")
+        assert list(contents(result).values()) == [b"1"]
+
+
+def test_links_that_stay_inside_are_kept(put, dest):
+    data = tar(
+        file("top/a.txt", b"one"),
+        entry("top/hard", tarfile.LNKTYPE, "top/a.txt"),
+        entry("top/sub/soft", tarfile.SYMTYPE, "../a.txt"),
+    )
+    result = extract(put(data, "x.tar"), dest, show_progress=False)
+    assert (result / "sub/soft").is_symlink()
+    assert contents(result) == {"a.txt": b"one", "hard": b"one", "sub/soft": b"one"}
+
+
+def test_a_link_beside_the_top_folder_counts_as_a_second_thing(put, dest):
+    data = tar(file("top/a.txt", b"one"), entry("newest", tarfile.SYMTYPE, "top/a.txt"))
+    result = extract(put(data, "both.tar"), dest, show_progress=False)
+    assert result == dest / "both"
+    assert contents(result) == {"top/a.txt": b"one", "newest": b"one"}
+
+
+def test_links_are_kept_also_where_the_destination_is_behind_a_link_itself(put, dest, tmp_path):
+    (tmp_path / "other").symlink_to(dest)
+    data = tar(file("top/sub/a.txt", b"one"), entry("top/soft", tarfile.SYMTYPE, "sub/a.txt"))
+    result = extract(put(data, "x.tar"), tmp_path / "other", show_progress=False)
+    assert contents(result) == {"sub/a.txt": b"one", "soft": b"one"}
+
+
+def test_modes_owners_and_times_are_not_taken_over(put, dest):
+    data = tar(
+        file("top/tool", b"#!/bin/sh", mode=0o6777, uid=12345, mtime=1), file("top/secret", b"", mode=0)
+    )
+    result = extract(put(data, "x.tar"), dest, show_progress=False)
+    umask = os.umask(0)
+    os.umask(umask)
+    for name in ("tool", "secret"):
+        found = (result / name).stat()
+        assert stat.S_IMODE(found.st_mode) == 0o666 & ~umask
+        assert found.st_uid == os.geteuid()
+    assert stat.S_IMODE(result.stat().st_mode) == 0o777 & ~umask
+
+
+def test_names_that_differ_in_case_are_both_there_or_refused_as_the_disk_allows(put, dest, tmp_path):
+    (tmp_path / "probe").touch()
+    archive = put(tar_of({"top/A": b"1", "top/a": b"2"}), "x.tar")
+    if (tmp_path / "PROBE").exists():
+        with pytest.raises(DownloadError, match="is there twice"):
+            extract(archive, dest)
+    else:
+        assert contents(extract(archive, dest, show_progress=False)) == {"A": b"1", "a": b"2"}
+
+
+def test_a_missing_archive_is_named(dest):
+    with pytest.raises(MissingFileError, match=r"there is no archive .*none\.tgz"):
+        extract(dest / "none.tgz", dest)
+
+
+def test_a_folder_that_is_there_is_left_alone_unless_it_may_be_replaced(put, dest):
+    archive = put(PACKINGS["pets.tgz"])
+    (dest / "top").mkdir()
+    (dest / "top/mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="top is there already, and is not empty"):
+        extract(archive, dest, show_progress=False)
+    assert contents(dest / "top") == {"mine.txt": b"mine"}
+    extract(archive, dest, overwrite=True, show_progress=False)
+    assert contents(dest) == TREE | {".pets.lock": b""}
+
+
+def test_an_empty_folder_in_the_place_is_no_hindrance(put, dest):
+    (dest / "top").mkdir()
+    assert contents(extract(put(PACKINGS["pets.tgz"]), dest, show_progress=False))
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(put, dest):
+    for name in (
+        ".pets.abcd1234.partial",
+        ".dead.abcd1234.partial",
+        ".alive.abcd1234.partial",
+        ".not-ours.partial",
+    ):
+        (dest / name / "tree").mkdir(parents=True)
+    with locked(dest, "alive"):
+        extract(put(PACKINGS["pets.tgz"]), dest, show_progress=False)
+    assert left_in(dest) == [".alive.abcd1234.partial", ".not-ours.partial", "top"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is a Unix thing")
+def test_a_file_that_the_system_will_not_let_grow_is_named_and_nothing_is_left(put, dest):
+    import resource
+
+    archive = put(gzip.compress(tar_of({"top/zeros": bytes(1 << 20)})))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, hard))
+    try:
+        with pytest.raises(DownloadError) as caught:
+            extract(archive, dest, show_progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "there is no room to write" in str(caught.value)
+    assert "top/zeros: file too large" in str(caught.value)
+    assert "export PLAINLEARN_HOME=" in str(caught.value)
+    assert left_in(dest) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a disk of its own, by Linux's name spaces")
+def test_a_full_disk_is_named_and_nothing_is_left_on_it(put, dest):
+    archive = put(gzip.compress(tar_of({"top/zeros": bytes(1 << 20)})))
+    mount = (
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=256k none "$0" && exec "$@"',
+    )
+    if subprocess.run([*mount, str(dest), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets no user mount a disk of his own")
+    done = python_alone(
+        """
+        import os
+        try:
+            extract(sys.argv[1], sys.argv[2], show_progress=False)
+        except PlainlearnError as error:
+            print(error, [name for name in os.listdir(sys.argv[2]) if not name.endswith(".lock")], sep="\\n")
+        """,
+        archive,
+        dest,
+        before=(*mount, str(dest)),
+    )
+    assert done.stderr == ""
+    assert "there is no room to write" in done.stdout
+    assert "no space left on device" in done.stdout
+    assert f"free on the disk of {dest}" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def unwritable(tmp_path: Path) -> Path:
+    """A folder that this user cannot write, even if he is root."""
+    if os.geteuid():
+        tmp_path.chmod(0o555)
+        return tmp_path
+    if not Path("/sys/kernel").is_dir():
+        pytest.skip("root may write everywhere here")
+    return Path("/sys/kernel")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such modes there")
+def test_a_folder_that_may_not_be_written_is_named(put, tmp_path_factory):
+    folder = unwritable(tmp_path_factory.mktemp("closed"))
+    for dest in (folder, folder / "new"):
+        with pytest.raises(DownloadError) as caught:
+            extract(put(PACKINGS["pets.tgz"]), dest)
+        assert f"{dest} cannot be written: " in str(caught.value)
+        assert "expected a folder that this user may write" in str(caught.value)
+
+
+def test_a_file_where_the_folder_should_be_is_named(put, tmp_path):
+    (tmp_path / "data").write_text("not a folder")
+    for dest in (tmp_path / "data", tmp_path / "data" / "sub"):
+        with pytest.raises(DownloadError) as caught:
+            extract(put(PACKINGS["pets.tgz"]), dest)
+        assert f"the folder {dest} cannot be made: {tmp_path / 'data'} is a file" in str(caught.value)
