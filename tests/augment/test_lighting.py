@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plainlearn.augment.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
-from plainlearn.augment.pending import PlacedImage
+from plainlearn.augment.pending import PendingImage
 from plainlearn.augment.transforms import Flip
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data import CategoryBlock, DataBlock, IndexSplitter
@@ -24,8 +24,8 @@ def applied(transform: Any, field: Any, seed: int = 3) -> Any:
     return transform.on_batch((field,), (BLOCK,), np.random.default_rng(seed), train=True)[0]
 
 
-def waiting() -> PlacedImage:
-    return PlacedImage.from_batch(PIXELS)
+def waiting() -> PendingImage:
+    return PendingImage.from_batch(PIXELS)
 
 
 FLOATS = PIXELS.float() / 255
@@ -105,15 +105,15 @@ def test_erasing_replaces_boxes_of_the_size_it_may() -> None:
 
 
 def test_each_picture_is_lit_on_its_own() -> None:
-    same = PlacedImage.from_batch(PIXELS[:1].expand(4, -1, -1, -1))
+    same = PendingImage.from_batch(PIXELS[:1].expand(4, -1, -1, -1))
     lit: Tensor = applied(Brightness(p=1.0), same).read()
     assert len({round(each.mean().item(), 4) for each in lit}) == 4
 
 
 def test_items_lit_one_by_one_keep_their_light_in_the_batch_and_on_the_way_to_a_gpu() -> None:
-    parts = [applied(Brightness(0.5, 1.0), PlacedImage.from_batch(PIXELS[i : i + 1]), i) for i in range(4)]
-    parts[2] = PlacedImage.from_batch(PIXELS[2:3])
-    joined = PlacedImage.joined(parts).with_curves_of(parts)
+    parts = [applied(Brightness(0.5, 1.0), PendingImage.from_batch(PIXELS[i : i + 1]), i) for i in range(4)]
+    parts[2] = PendingImage.from_batch(PIXELS[2:3])
+    joined = PendingImage.joined(parts).with_curves_of(parts)
     assert torch.equal(joined.read(), torch.cat([part.read() for part in parts]))
     assert torch.equal(joined.presized(), joined.read().mul(255).round().to(torch.uint8))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from plainlearn.augment import geometry
 from plainlearn.augment.lighting import Brightness, Contrast, Hue
-from plainlearn.augment.pending import PlacedImage
+from plainlearn.augment.pending import PendingImage
 from plainlearn.augment.pipeline import aug_transforms
 from plainlearn.augment.transforms import (
     CropPad,
@@ -53,12 +53,12 @@ def ramp(height: int = 64, width: int = 64) -> np.ndarray[Any, Any]:
     return np.stack([columns * 4, rows * 4, rows * 0], axis=-1).astype(np.uint8)
 
 
-def placed(count: int = 1, height: int = 64, width: int = 64) -> PlacedImage:
+def placed(count: int = 1, height: int = 64, width: int = 64) -> PendingImage:
     block = ImageBlock()
-    return PlacedImage.joined([block.place(ramp(height, width), (0, 0)) for _ in range(count)])
+    return PendingImage.joined([block.place(ramp(height, width), (0, 0)) for _ in range(count)])
 
 
-def applied(transform: Transform, field: PlacedImage, seed: int = 0, train: bool = True) -> PlacedImage:
+def applied(transform: Transform, field: PendingImage, seed: int = 0, train: bool = True) -> PendingImage:
     return transform.on_batch((field,), (ImageBlock(),), np.random.default_rng(seed), train=train)[0]
 
 

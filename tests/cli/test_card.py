@@ -9,7 +9,7 @@ import torch
 
 from plainlearn.cli import main
 from plainlearn.inference import ModelFile, write_model_file
-from plainlearn.inference.output_spec import Meaning
+from plainlearn.inference.output_spec import OutputSpec
 
 
 def leave(*arguments: object) -> int:
@@ -26,7 +26,7 @@ def test_the_card_goes_where_it_is_sent(tmp_path: Path, capsys: pytest.CaptureFi
         {"w": torch.zeros(1)},
         {},
         {"kind": "CategoryBlock", "vocab": labels},
-        Meaning("softmax"),
+        OutputSpec("softmax"),
     )
     write_model_file(tmp_path / "it.plain", file)
     assert leave("card", tmp_path / "it.plain") == 0

@@ -23,7 +23,7 @@ from plainlearn.data.transform import Function
 from plainlearn.images import memory
 from plainlearn.images.cache import PixelCache
 from plainlearn.images.files import read_file
-from plainlearn.images.image_decoder import Opening
+from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.vision.blocks import ImageBlock
 
 
@@ -154,7 +154,7 @@ def test_an_image_block_with_a_cache_gives_the_same_pixels_and_decodes_once(wher
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(file)
     plain, kept = ImageBlock().open(file), ImageBlock(cache=where)
     first = kept.open(file)
-    monkeypatch.setattr(Opening, "_decoded", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(ImageDecoder, "_decoded", lambda *_: pytest.fail("decoded again"))
     np.testing.assert_array_equal(kept.open(file), plain)
     np.testing.assert_array_equal(first, plain)
 

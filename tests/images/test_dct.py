@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from plainlearn.augment.geometry import compose, identity
-from plainlearn.augment.min_downscale import least_footprint
+from plainlearn.augment.min_downscale import min_downscale
 from plainlearn.augment.pipeline import aug_transforms
 from plainlearn.augment.sampling.sample import sample_images
 from plainlearn.augment.transforms import (
@@ -26,7 +26,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.data.block import DataBlock
 from plainlearn.data.blocks import CategoryBlock
 from plainlearn.images.load import load_image
-from plainlearn.images.scaled_jpeg import Draft, JpegFrame, jpeg_frame
+from plainlearn.images.scaled_jpeg import JpegFrame, ScaledJpeg, jpeg_frame
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.point_block import PointBlock
 
@@ -60,7 +60,7 @@ def drafted(source, *transforms, block=None, train=False):
 def test_a_draft_shows_what_the_whole_shows_in_the_same_place(orientation, size, side, scale):
     data, block, resize = jpeg(smooth(*size), orientation), ImageBlock(), Resize(side, "squish")
     draft = drafted(data, resize)
-    assert isinstance(draft, Draft) and draft.scale == scale
+    assert isinstance(draft, ScaledJpeg) and draft.scale == scale
     whole = block.open(data)
     assert draft.frame.size == block.frame(draft) == whole.shape[:2]
     assert draft.pixels.shape[:2] == tuple(-(-length // scale) for length in whole.shape[:2])
@@ -105,7 +105,7 @@ def test_kinds_of_jpeg_that_are_drafted(kind):
         data = jpeg(pixels, mode="L" if kind == "grey" else "RGB", progressive=kind == "progressive")
     for mode in ("RGB", "L"):
         draft = drafted(data, Resize(50), block=ImageBlock(mode))
-        assert isinstance(draft, Draft) and draft.scale == 2
+        assert isinstance(draft, ScaledJpeg) and draft.scale == 2
         mean = load_image(data, mode=mode).reshape(200, 2, 240, 2, -1).mean((1, 3))
         assert np.abs(draft.pixels.reshape(mean.shape) - mean).mean() < 1.5
 
@@ -135,7 +135,7 @@ def test_all_pixels_are_decoded_where_they_are_asked_for():
     assert drafted(data, Nearer(20)).shape == (400, 480, 3)
     assert drafted(data).shape == (400, 480, 3)
     assert drafted(data, Resize(67)).shape == (400, 480, 3)  # 3 pixels of the draft for one would be too few
-    assert isinstance(drafted(data, Resize(66)), Draft)
+    assert isinstance(drafted(data, Resize(66)), ScaledJpeg)
 
 
 def test_a_function_sees_all_pixels():
@@ -186,7 +186,7 @@ def local_footprints(maps, size, output):
 )
 @pytest.mark.parametrize("train", [True, False])
 def test_no_draw_looks_closer_than_is_said(transforms, size, train):
-    said, count, rng = least_footprint(transforms, size, train=train), 300, np.random.default_rng(0)
+    said, count, rng = min_downscale(transforms, size, train=train), 300, np.random.default_rng(0)
     maps, sizes = np.broadcast_to(np.eye(3), (count, 3, 3)), np.tile(size, (count, 1))
     for transform in transforms:
         drawn, output = transform.maps_for(sizes, rng, train=train)
@@ -201,10 +201,10 @@ def test_of_transforms_that_nobody_knows_nothing_is_said():
     class Own(Flip):
         pass
 
-    assert least_footprint([Resize(10), Own()], (300, 400), train=True) == 1
-    assert least_footprint([Resize(10), Zoom(draw=np.ones)], (300, 400), train=True) == 1
-    assert least_footprint([Resize(10), Warp(draw_x=np.ones)], (300, 400), train=True) == 1
-    assert least_footprint([Resize(np.int64(10)), Flip()], (300, 400), train=True) == 30
+    assert min_downscale([Resize(10), Own()], (300, 400), train=True) == 1
+    assert min_downscale([Resize(10), Zoom(draw=np.ones)], (300, 400), train=True) == 1
+    assert min_downscale([Resize(10), Warp(draw_x=np.ones)], (300, 400), train=True) == 1
+    assert min_downscale([Resize(np.int64(10)), Flip()], (300, 400), train=True) == 30
 
 
 def test_damage_is_found_in_a_draft_as_in_the_whole(tmp_path):

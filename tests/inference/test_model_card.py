@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from plainlearn.inference.model_card import markdown_of, safe
 from plainlearn.inference.modelfile import ModelFile
-from plainlearn.inference.output_spec import Meaning
+from plainlearn.inference.output_spec import OutputSpec
 
 NASTY = ["a/b", "c\\d", "🐈‍⬛", "line\nbreak", "pipe | pipe", "<script>alert(1)</script>", "![x](http://e.vil/i.png)",
          "[x](javascript:1)", "`code`", "**bold**", "# head", "- item", "1. one", "", "www.e.vil", "a@b.c", "&amp;", "\x1b[31m",
@@ -23,7 +23,7 @@ NASTY = ["a/b", "c\\d", "🐈‍⬛", "line\nbreak", "pipe | pipe", "<script>ale
 
 def file_with(labels: list[str], **card: Any) -> ModelFile:
     return ModelFile(
-        architecture={"recipe": {}}, weights={"w": torch.zeros(2, 3)}, meaning=Meaning("softmax", unlike_above=0.5),
+        architecture={"recipe": {}}, weights={"w": torch.zeros(2, 3)}, meaning=OutputSpec("softmax", unlike_above=0.5),
         pipeline={"blocks": [{"kind": "ImageBlock"}], "item_tfms": [{"kind": "Resize", "size": 32}], "batch_tfms": []},
         target={"kind": "CategoryBlock", "vocab": labels},
         card={
@@ -53,7 +53,7 @@ def test_what_the_file_is_silent_about_is_said() -> None:
         file_with([]),
         card={},
         target={"kind": "PointBlock"},
-        meaning=Meaning("none"),
+        meaning=OutputSpec("none"),
         architecture={"custom": "x"},
     )
     text = markdown_of(file, "it.plain")

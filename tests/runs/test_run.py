@@ -24,7 +24,7 @@ from plainlearn.datasets.urls import URLs
 from plainlearn.inference.modelfile import read_model_file
 from plainlearn.inference.predictor import Predictor
 from plainlearn.models.weights import packaged_file
-from plainlearn.runs import Asked, plan, train
+from plainlearn.runs import RunConfig, plan, train
 from plainlearn.runs import run as training
 from plainlearn.runs.eject_run import eject_run
 from plainlearn.runs.plan import Pace, Plan, plan_at
@@ -59,9 +59,9 @@ def folder(tmp_path: Path) -> Path:
     return digits(tmp_path / "digits")
 
 
-def asked(folder: Path, **more: Any) -> Asked:
+def asked(folder: Path, **more: Any) -> RunConfig:
     given: dict[str, Any] = {"epochs": 1, "size": 32, "out": str(folder.parent / "made.plain"), **more}
-    return Asked(str(folder), **given)
+    return RunConfig(str(folder), **given)
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -174,7 +174,7 @@ def test_a_table_a_pattern_and_folders_of_sides_all_do(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused_before_anything_is_read(more: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        Asked("nowhere", **{"out": "a.plain", "epochs": 1, **more})
+        RunConfig("nowhere", **{"out": "a.plain", "epochs": 1, **more})
 
 
 def test_a_folder_of_three_images_and_one_of_one_class_are_refused_and_leave_nothing(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_page_with_one_class_wrong_shows_the_worst_errors(tmp_path: Path) -> N
 
 
 def pictures(side: int = 400, size: int | None = None, minutes: float = 5) -> Pictures:
-    wanted = Asked("photos", "made.plain", minutes=minutes, size=size)
+    wanted = RunConfig("photos", "made.plain", minutes=minutes, size=size)
     return Pictures(wanted, [Labelled(Path("a"), "a")], None, "folders", side)  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from plainlearn.data import DataLoader, DataLoaders, TensorRows
 from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.metrics import accuracy
 from plainlearn.train import Callback, Learner
-from plainlearn.train.features import calm_batches, features_of, head_of
+from plainlearn.train.features import features_of, head_of, unaugmented_batches
 
 
 class Calm(DataLoaders):
@@ -71,7 +71,7 @@ def make() -> Make:
 
 def test_features_are_what_reaches_the_head_in_evaluation_mode(make: Make) -> None:
     learn = make()
-    found = features_of(learn, calm_batches(learn), head_of(learn))
+    found = features_of(learn, unaugmented_batches(learn), head_of(learn))
     x, y = items(60, 1)
     assert torch.allclose(found.rows, learn.model[0](x))  # type: ignore[operator,index]
     assert torch.equal(found.targets, y)
@@ -82,7 +82,7 @@ def test_the_probe_equals_scikit_learn_s_logistic_regression(make: Make) -> None
     linear_model = pytest.importorskip("sklearn.linear_model")
     learn = make()
     found = learn.probe()
-    features = features_of(learn, calm_batches(learn), head_of(learn))
+    features = features_of(learn, unaugmented_batches(learn), head_of(learn))
     rows = features.rows.double()
     scale = 20 / (rows - rows.mean(0)).square().sum(1).mean().sqrt()
     model = linear_model.LogisticRegression(C=float(1 / found.strength), max_iter=5000, tol=1e-8)
@@ -97,7 +97,7 @@ def test_fewer_items_than_features_or_more_the_probe_finds_the_least(make: Make,
     body = nn.Sequential(nn.Linear(4, width), nn.ReLU())
     learn = make(model=nn.Sequential(body, nn.Linear(width, 3)))
     found = learn.probe()
-    features = features_of(learn, calm_batches(learn), head_of(learn))
+    features = features_of(learn, unaugmented_batches(learn), head_of(learn))
     centred = features.rows - features.rows.mean(0)
     scale = 20 / float(centred.square().sum(1).mean().sqrt())
     weight = (found.weight / scale).requires_grad_()

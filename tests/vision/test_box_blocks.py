@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plainlearn.augment import geometry
-from plainlearn.augment.pending import PlacedBoxes
+from plainlearn.augment.pending import PendingBoxes
 from plainlearn.augment.pipeline import aug_transforms
 from plainlearn.augment.transforms import (
     CropPad,
@@ -142,7 +142,7 @@ def test_boxes_that_wait_on_a_gpu_are_the_same_as_those_that_never_left() -> Non
     flip = Zoom(p=1.0, draw=2.0, draw_x=0.0, draw_y=0.5)
     finish = ToModel(dls.blocks, [flip], 0)
     here, there = (
-        finish(Gather(dls.blocks, settled=settled)(samples), np.random.default_rng(0))
+        finish(Gather(dls.blocks, materialized=settled)(samples), np.random.default_rng(0))
         for settled in (False, True)
     )
     assert all(isinstance(field, Tensor) for field in here)
@@ -248,7 +248,7 @@ def test_labels_need_boxes_and_boxes_a_picture() -> None:
 
 def test_a_box_that_crosses_the_horizon_is_cut_there() -> None:
     steep = np.array([[[1.0, 0, 0], [0, 1, 0], [0, 1.2, 1]]])  # weight 0 within the picture
-    boxes = PlacedBoxes([np.array([[-0.5, -1.0, 0.5, 1.0]], np.float32)], np.array([[9, 9]]), steep)
+    boxes = PendingBoxes([np.array([[-0.5, -1.0, 0.5, 1.0]], np.float32)], np.array([[9, 9]]), steep)
     (box,) = boxes.read()[0]
     assert box.isfinite().all() and box.abs().max() <= 1 and (box[2:] > box[:2]).all()
     # Any point of the box that is before the horizon and in view lies within what was read.

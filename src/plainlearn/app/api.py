@@ -172,7 +172,7 @@ def make_app(service: Service, limits: Limits, metrics: Metrics, *, page: Page) 
         check_length(request.headers.get("content-length"), limits)
         if not service.room_for(1):
             raise _full()
-        with held.for_one() as hold:
+        with held.request() as hold:
             uploads = await read_uploads(
                 request.headers.get("content-type", ""), _body_of(request), limits, hold
             )

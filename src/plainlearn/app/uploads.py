@@ -40,7 +40,7 @@ class Held:
         self.bytes, self._most = 0, most
 
     @contextmanager
-    def for_one(self) -> Generator[Callable[[int], None]]:
+    def request(self) -> Generator[Callable[[int], None]]:
         """For one request: what it adds by the function that is given is given back at the end."""
         mine = 0
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plainlearn.augment.pending import PlacedImage
+from plainlearn.augment.pending import PendingImage
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data.blocks import Block
 from plainlearn.data.transform import Transform
@@ -57,12 +57,12 @@ class _Lighting(Transform):
     ) -> tuple[Any, ...]:
         return self.on_batch(things, blocks, rng, train=train)
 
-    def _lit(self, field: PlacedImage | Tensor, rng: Rng) -> PlacedImage | Tensor:
+    def _lit(self, field: PendingImage | Tensor, rng: Rng) -> PendingImage | Tensor:
         drawn = rng.random(len(field)) < self.p
-        levels = field.levels() if isinstance(field, PlacedImage) else finished(field).flatten(2)
+        levels = field.levels() if isinstance(field, PendingImage) else finished(field).flatten(2)
         changed = self.change(levels.clamp(_EDGE, 1 - _EDGE).logit(), drawn, rng).sigmoid()
         lit = torch.where(torch.from_numpy(drawn).to(levels.device)[:, None, None], changed, levels)
-        return field.lit(lit) if isinstance(field, PlacedImage) else lit.view(field.shape)
+        return field.lit(lit) if isinstance(field, PendingImage) else lit.view(field.shape)
 
 
 @dataclass(frozen=True)
@@ -244,8 +244,8 @@ class Normalize(Transform):
         return tuple(self._normalised(field) if is_image(field, block) else field
                      for field, block in zip(batch, blocks, strict=False))  # fmt: skip
 
-    def _normalised(self, field: PlacedImage | Tensor) -> PlacedImage | Tensor:
-        if isinstance(field, PlacedImage):
+    def _normalised(self, field: PendingImage | Tensor) -> PendingImage | Tensor:
+        if isinstance(field, PendingImage):
             mean, std = self._stats(field.channels, torch.zeros(()))
             return field.lit((field.levels() - mean[0]) / std[0])
         pixels = finished(field)
@@ -278,12 +278,12 @@ class Normalize(Transform):
 
 def is_image(field: Any, block: Block) -> bool:
     """Whether this field of a batch is an image, waiting or finished."""
-    return isinstance(field, PlacedImage) or (block.geometry == "image" and isinstance(field, Tensor))
+    return isinstance(field, PendingImage) or (block.geometry == "image" and isinstance(field, Tensor))
 
 
-def finished(field: PlacedImage | Tensor) -> Tensor:
+def finished(field: PendingImage | Tensor) -> Tensor:
     """The pixels of an image field, 0..1, read now if they still wait."""
-    if isinstance(field, PlacedImage):
+    if isinstance(field, PendingImage):
         return field.read()
     return field.to(torch.float32) / 255 if field.dtype == torch.uint8 else field
 

@@ -19,17 +19,17 @@ from plainlearn.augment.transforms import (
 )
 from plainlearn.data.transform import Transform
 
-__all__ = ["least_footprint"]
+__all__ = ["min_downscale"]
 
 _KNOWN = (CropPad, Dihedral, Flip, RandomResizedCrop, Resize, Rotate, Warp, Zoom)
 
 
-def least_footprint(transforms: Sequence[Transform], size: Size, *, train: bool) -> float:
+def min_downscale(transforms: Sequence[Transform], size: Size, *, train: bool) -> float:
     """How many pixels of a picture of `size` (height, width) one pixel of the outcome spans at least, along a side.
 
     Of a warped picture on the average. 1 where it is not known, as for transforms of a person's own.
 
-    >>> least_footprint([Resize(460), Flip()], (3000, 4000), train=True)
+    >>> min_downscale([Resize(460), Flip()], (3000, 4000), train=True)
     6.521739130434782
     """
     footprint = 1.0

@@ -24,7 +24,7 @@ from plainlearn.core.errors import ShapeError
 
 
 @dataclass(frozen=True, eq=False)
-class Placed(ABC):
+class Pending(ABC):
     """N things of one kind, `maps` (N, 3, 3) from output to input, and the `size` (h, w) of the output.
 
     `size` None means each thing's own, which only a batch of equal ones can be read with.
@@ -92,12 +92,12 @@ class Placed(ABC):
         """In a few words, for people."""
         sizes = {(int(height), int(width)) for height, width in self.sizes()}
         shown = " and ".join(f"{height} × {width}" for height, width in sorted(sizes)[:3])
-        return f"{len(self)} {type(self).__name__.removeprefix('Placed').lower()}, {shown}{' …' if len(sizes) > 3 else ''}"
+        return f"{len(self)} {type(self).__name__.removeprefix('Pending').lower()}, {shown}{' …' if len(sizes) > 3 else ''}"
 
 
 @dataclass(frozen=True, eq=False)
-class PlacedImage(Placed):
-    """Pictures, uint8 (H, W, C) each, of their original size or as drafts (see `draft.Draft`).
+class PendingImage(Pending):
+    """Pictures, uint8 (H, W, C) each, of their original size or as drafts (see `draft.ScaledJpeg`).
 
     `curves` turn levels into values; see `sampling.level_curves`.
     """
@@ -106,7 +106,7 @@ class PlacedImage(Placed):
     mode: Mode = "cubic"
     layout: Layout = "hwc"
 
-    def lit(self, curves: Tensor) -> PlacedImage:
+    def lit(self, curves: Tensor) -> PendingImage:
         """With other curves, (N or 1, C, 257)."""
         return replace(self, curves=curves)
 
@@ -116,7 +116,7 @@ class PlacedImage(Placed):
             return self.curves.expand(len(self), -1, -1)
         return level_curves(len(self), self.channels)
 
-    def with_curves_of(self, parts: Sequence[PlacedImage]) -> PlacedImage:
+    def with_curves_of(self, parts: Sequence[PendingImage]) -> PendingImage:
         """Lit as `parts` are, of which this is the whole."""
         if all(part.curves is None for part in parts):
             return self
@@ -127,7 +127,7 @@ class PlacedImage(Placed):
         return int(self.things[0].shape[-1 if self.layout == "hwc" else 0])
 
     @classmethod
-    def from_batch(cls, batch: Tensor) -> PlacedImage:
+    def from_batch(cls, batch: Tensor) -> PendingImage:
         """A batch of pictures (N, C, H, W): uint8 as they are, floats 0..1 rounded to levels."""
         pixels = batch if batch.dtype == torch.uint8 else batch.mul(255).round().clamp(0, 255).to(torch.uint8)
         sizes = np.tile(np.array(batch.shape[2:], dtype=np.int64), (len(batch), 1))
@@ -162,11 +162,11 @@ class PlacedImage(Placed):
 
 
 @dataclass(frozen=True, eq=False)
-class PlacedMask(Placed):
+class PendingMask(Pending):
     """Masks, integers (H, W) each; read as (N, h, w) int64, each pixel the label of the nearest one."""
 
     @classmethod
-    def from_batch(cls, batch: Tensor) -> PlacedMask:
+    def from_batch(cls, batch: Tensor) -> PendingMask:
         """A batch of masks (N, H, W)."""
         sizes = np.tile(np.array(batch.shape[1:], dtype=np.int64), (len(batch), 1))
         return cls(batch, sizes, geometry.identity(len(batch)))
@@ -179,13 +179,13 @@ class PlacedMask(Placed):
 
 
 @dataclass(frozen=True, eq=False)
-class PlacedPoints(Placed):
+class PendingPoints(Pending):
     """Points, float (K, 2) each as (x, y) in −1..1 of the picture; read as where they appear, (N, K, 2)."""
 
     has_frame: ClassVar[bool] = False
 
     @classmethod
-    def from_batch(cls, batch: Tensor) -> PlacedPoints:
+    def from_batch(cls, batch: Tensor) -> PendingPoints:
         """A batch of points (N, K, 2) that are in −1..1 already."""
         return cls(batch, np.zeros((len(batch), 2), dtype=np.int64), geometry.identity(len(batch)))
 
@@ -196,7 +196,7 @@ class PlacedPoints(Placed):
 
 
 @dataclass(frozen=True, eq=False)
-class PlacedBoxes(Placed):
+class PendingBoxes(Pending):
     """Boxes, float (K, 4) each as (left, top, right, bottom) in −1..1; read clipped, (N, most, 4).
 
     A box that is out of view is left out, those behind it move up, and zeros fill what is left of a row.
@@ -205,7 +205,7 @@ class PlacedBoxes(Placed):
     has_frame: ClassVar[bool] = False
 
     @classmethod
-    def from_batch(cls, batch: Tensor) -> PlacedBoxes:
+    def from_batch(cls, batch: Tensor) -> PendingBoxes:
         """A batch of boxes (N, K, 4) that are in −1..1 already, filled up with zeros."""
         return cls(batch, np.zeros((len(batch), 2), dtype=np.int64), geometry.identity(len(batch)))
 
@@ -215,11 +215,11 @@ class PlacedBoxes(Placed):
 
 
 @dataclass(frozen=True, eq=False)
-class PlacedBoxLabels(Placed):
+class PendingBoxLabels(Pending):
     """Labels of boxes, each thing a pair: boxes (K, 4), and their labels (K,) int64; read as (N, most).
 
     They carry their boxes along, and so tell by themselves which are still in view: row for row and
-    place for place the labels of what `PlacedBoxes` reads. `padding` fills what is left of a row.
+    place for place the labels of what `PendingBoxes` reads. `padding` fills what is left of a row.
     """
 
     padding: int = 0
@@ -245,10 +245,10 @@ def _to_front(rows: Tensor, seen: Tensor) -> Tensor:
     return torch.take_along_dim(rows, order if rows.ndim == 2 else order[..., None], dim=1)[:, :most]
 
 
-def frame_of(fields: Sequence[Any]) -> Placed:
+def frame_of(fields: Sequence[Any]) -> Pending:
     """The field that the others' geometry follows: the first with a frame of its own."""
     for field in fields:
-        if isinstance(field, Placed) and field.has_frame:
+        if isinstance(field, Pending) and field.has_frame:
             return field
     raise ShapeError("a geometric transform needs an image or a mask in the sample; there is none")
 

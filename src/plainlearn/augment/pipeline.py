@@ -12,7 +12,7 @@ import numpy as np
 
 from plainlearn.augment.geometry import FitMethod
 from plainlearn.augment.lighting import Brightness, Contrast
-from plainlearn.augment.pending import PlacedImage, Size
+from plainlearn.augment.pending import PendingImage, Size
 from plainlearn.augment.sampling.kernel import Mode, PadMode
 from plainlearn.augment.transforms import (
     Dihedral,
@@ -116,7 +116,7 @@ class ReadAs(Transform):
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
         return tuple(
-            replace(each, mode=self.mode) if isinstance(each, PlacedImage) else each for each in batch
+            replace(each, mode=self.mode) if isinstance(each, PendingImage) else each for each in batch
         )
 
 

@@ -23,7 +23,7 @@ from plainlearn.core.errors import ArgumentError
 from plainlearn.data.transform import Transform
 
 if TYPE_CHECKING:
-    from plainlearn.augment.pending import Placed
+    from plainlearn.augment.pending import Pending
     from plainlearn.data.blocks import Block
 
 Rng = np.random.Generator
@@ -78,10 +78,10 @@ class Geometric(Transform):
     def _moved(
         self, fields: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        from plainlearn.augment.pending import Placed, frame_of
+        from plainlearn.augment.pending import Pending, frame_of
 
         for field, block in zip(fields, blocks, strict=False):
-            if block.geometry != "none" and not isinstance(field, Placed):
+            if block.geometry != "none" and not isinstance(field, Pending):
                 raise ArgumentError(
                     f"{self!r} would move the others and leave {block.name} behind, which is finished already",
                     try_="geometric transforms before those that change pixels",
@@ -89,20 +89,20 @@ class Geometric(Transform):
         frame = frame_of(fields)
         sizes = frame.sizes()
         # A second picture of another size gets the same draws, and the maps that they mean for its size.
-        others = [isinstance(field, Placed) and field.has_frame and not np.array_equal(field.sizes(), sizes)
+        others = [isinstance(field, Pending) and field.has_frame and not np.array_equal(field.sizes(), sizes)
                   for field in fields]  # fmt: skip
         before = copy.deepcopy(rng) if any(others) else rng
         drawn = self._maps_of(frame, rng, train=train)
 
         def moved(field: Any, other: bool) -> Any:
-            if not isinstance(field, Placed):
+            if not isinstance(field, Pending):
                 return field
             maps, size = self._maps_of(field, copy.deepcopy(before), train=train) if other else drawn
             return field.then(maps, size, self.beyond(field.pad_mode))
 
         return tuple(map(moved, fields, others))
 
-    def _maps_of(self, field: Placed, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+    def _maps_of(self, field: Pending, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
         sizes = field.sizes()
         maps, size = self.maps_for(sizes, rng, train=train)
         if not (maps[:, 2, :2].any() or field.maps[:, 2, :2].any()):

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from plainlearn.core.paths import Path
-from plainlearn.runs import Asked, Outcome, train
+from plainlearn.runs import Outcome, RunConfig, train
 from plainlearn.runs.record import read_record
 
 
@@ -24,7 +24,7 @@ def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> Non
         given = _as_it_was(given)
     elif given["minutes"] is None and given["epochs"] is None:
         given["minutes"] = 10.0
-    asked = Asked(**given)
+    asked = RunConfig(**given)
     try:
         with redirect_stdout(sys.stderr if json else sys.stdout):
             outcome = train(asked, resume=resume, say=_say, began=began)
@@ -44,7 +44,7 @@ def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> Non
 def _as_it_was(given: dict[str, Any]) -> dict[str, Any]:
     """What was not said now is as it was said when the run began."""
     then = asdict(read_record(Path(given["out"]).with_suffix(".run")).asked)
-    usual = {each.name: each.default for each in fields(Asked)}
+    usual = {each.name: each.default for each in fields(RunConfig)}
     return {name: then[name] if value == usual[name] else value for name, value in given.items()}
 
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def dealt(things: Iterable[T], rank: int, size: int, *, whole_rounds: bool) -> Iterator[T]:
+def shard_round_robin(things: Iterable[T], rank: int, size: int, *, whole_rounds: bool) -> Iterator[T]:
     """Of every `size` things number `rank`; `whole_rounds` leaves out a last round that is not full.
 
-    >>> list(dealt("abcde", 0, 2, whole_rounds=True))
+    >>> list(shard_round_robin("abcde", 0, 2, whole_rounds=True))
     ['a', 'c']
     """
     each = iter(things)

@@ -43,7 +43,9 @@ class ToModel:
 
     def __call__(self, batch: Sequence[Any], rng: np.random.Generator) -> tuple[Any, ...]:
         begun = [block.begin_batch(field) for block, field in zip(self.blocks, batch, strict=False)]
-        fields = tuple(block.beside(field, begun) for block, field in zip(self.blocks, begun, strict=False))
+        fields = tuple(
+            block.link_fields(field, begun) for block, field in zip(self.blocks, begun, strict=False)
+        )
         for transform in self.transforms:
             fields = transform.on_batch(fields, self.blocks, rng, train=self.side == 0)
         return tuple(block.to_model(field) for block, field in zip(self.blocks, fields, strict=False))
@@ -59,19 +61,19 @@ class ToModel:
 class Gather:
     """Puts samples together, each field by its block, which can name the items in its errors.
 
-    `settled=True` also makes plain tensors of what waits: for devices that things cannot wait on.
+    `materialized=True` also makes plain tensors of what waits: for devices that things cannot wait on.
     """
 
-    def __init__(self, blocks: Sequence[Block], *, settled: bool = False) -> None:
-        self.blocks, self.settled = tuple(blocks), settled
+    def __init__(self, blocks: Sequence[Block], *, materialized: bool = False) -> None:
+        self.blocks, self.materialized = tuple(blocks), materialized
 
     def __call__(self, samples: Sequence[Sample]) -> tuple[Any, ...]:
         items = [sample.item for sample in samples]
         columns = zip(self.blocks, zip(*samples, strict=True), strict=True)
         fields = tuple(block.gather(parts, items) for block, parts in columns)
-        if not self.settled:
+        if not self.materialized:
             return fields
-        return tuple(block.settle(field) for block, field in zip(self.blocks, fields, strict=True))
+        return tuple(block.materialize(field) for block, field in zip(self.blocks, fields, strict=True))
 
 
 class BlockLoader(DataLoader):
@@ -138,7 +140,7 @@ class BlockLoaders(DataLoaders):
             dataset,
             device=device,
             after_batch=ToModel(dataset.blocks, self.batch_tfms, side),
-            collate_fn=Gather(dataset.blocks, settled=device.type != "cpu"),
+            collate_fn=Gather(dataset.blocks, materialized=device.type != "cpu"),
             **settings,
         )
 

@@ -63,7 +63,7 @@ class Block:
         """The thing ready for geometry; `frame` is the (height, width) of the sample's picture. See `Geometry`."""
         return thing
 
-    def beside(self, thing: Any, sample: Sequence[Any]) -> Any:
+    def link_fields(self, thing: Any, sample: Sequence[Any]) -> Any:
         """The thing, now that all of its `sample` are placed, or of its batch; most need none of the others.
 
         Labels of boxes take their boxes along here, and from then on know by themselves which are in view.
@@ -93,7 +93,7 @@ class Block:
                 )
         return collate(parts)
 
-    def settle(self, batch: Any) -> Any:
+    def materialize(self, batch: Any) -> Any:
         """A batch of encoded things as plain tensors that can travel to another device."""
         return batch
 
@@ -119,7 +119,7 @@ class Block:
     def check(self, value: Any) -> str:
         """Why `value` cannot be used, or nothing. Cheap: it is asked for every item, before any training.
 
-        Asked before `setup` too, when a vocabulary is not known yet.
+        RunConfig before `setup` too, when a vocabulary is not known yet.
         """
         return ""
 

@@ -73,7 +73,7 @@ class BlockDataset:
             return self.sample(index, _NOT_DRAWN_FROM)
         sample = self.sample(index, fresh_generator())
         parts = zip(self.blocks, sample, strict=True)
-        settled = [block.settle(block.gather([part], [sample.item]))[0] for block, part in parts]
+        settled = [block.materialize(block.gather([part], [sample.item]))[0] for block, part in parts]
         return Sample.of(sample.item, settled)
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
@@ -119,7 +119,9 @@ class BlockDataset:
         if frame is None:
             return things
         placed = [block.place(thing, frame) for block, thing in zip(self.blocks, things, strict=True)]
-        return tuple(block.beside(thing, placed) for block, thing in zip(self.blocks, placed, strict=True))
+        return tuple(
+            block.link_fields(thing, placed) for block, thing in zip(self.blocks, placed, strict=True)
+        )
 
     def values(self, position: int) -> L[Any]:
         """What the getter of block `position` gives for every item."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from plainlearn.core.rounds import dealt
+from plainlearn.core.rounds import shard_round_robin
 from plainlearn.data.reading import Job
 
 
@@ -31,7 +31,11 @@ class Share:
 
     def of(self, jobs: Iterator[Job]) -> Iterator[Job]:
         """This share's jobs. A stream's items are read past all the same."""
-        return jobs if self.size == 1 else dealt(jobs, self.rank, self.size, whole_rounds=self.whole_rounds)
+        return (
+            jobs
+            if self.size == 1
+            else shard_round_robin(jobs, self.rank, self.size, whole_rounds=self.whole_rounds)
+        )
 
 
 #: Every batch: that of a process alone.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 
-from plainlearn.augment.min_downscale import least_footprint
+from plainlearn.augment.min_downscale import min_downscale
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.dataset import BlockDataset
@@ -102,7 +102,7 @@ def _looked_at(file: str, own: BlockDataset, calm: BlockDataset) -> tuple[int, i
     scale, calm_scale = (
         1
         if cast(ImageBlock, side.blocks[0]).full_decode or not side.moves
-        else scale_for(least_footprint(side.moves, frame.size, train=side.side == 0))
+        else scale_for(min_downscale(side.moves, frame.size, train=side.side == 0))
         for side in (own, calm)
     )
     return scale, calm_scale, frame.orientation == 1

@@ -124,7 +124,7 @@ def _valid(dls: BlockLoaders, moved: bool, shrunk: bool) -> str:
     return function(
         "valid_batches", "The validation set in batches, in its order.", lines("valid_items", count)
     ) + function(
-        "calm_batches",
+        "unaugmented_batches",
         "The training pictures in their order, as validation sees pictures.",
         lines(calm, f"len({calm})"),
     )

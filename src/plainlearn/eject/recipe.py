@@ -18,7 +18,7 @@ from plainlearn.optim.optimizers import momentum_of
 from plainlearn.train.features import head_of
 from plainlearn.train.freezing import freeze, unfreeze
 from plainlearn.train.loop import Learner
-from plainlearn.train.probe import features_serve
+from plainlearn.train.probe import can_fit_head_on_features
 
 _STEPS_TO_SETTLE = 100  # as in `fine_tune`
 MEMORY: Final = (
@@ -222,7 +222,7 @@ def fine_tune_code(
     serve = False
     freeze(learn)
     if freeze_epochs:
-        serve = features is not False and features_serve(learn)
+        serve = features is not False and can_fit_head_on_features(learn)
         lines.append(
             "# First the head alone, so that its first, wild steps do not spoil what the body knows."
         )

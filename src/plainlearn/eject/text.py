@@ -14,7 +14,7 @@ from typing import Final
 _PARTS: Final = ("kinds", "seeds", "rows", "pictures", "geometry", "light", "sampling_numba", "layers", "metrics", "table", "loop",
                  "probe")  # fmt: skip
 #: What is made for each script, and stands before the part after it.
-_BEFORE: Final = {"train_batches": "seeds", "valid_batches": "seeds", "calm_batches": "seeds",
+INSERT_BEFORE: Final = {"train_batches": "seeds", "valid_batches": "seeds", "unaugmented_batches": "seeds",
                   "item_maps": "geometry", "batch_maps": "geometry", "light": "geometry"}  # fmt: skip
 
 #: Of a line of a script.
@@ -68,9 +68,9 @@ def _parts() -> dict[str, Piece]:
 
 def _in_order(own: Mapping[str, Piece]) -> dict[str, Piece]:
     """What a script may use: the user's own first, then the parts, with what `own` has in their place or before them."""
-    found = {name: piece for name, piece in own.items() if name not in _BEFORE and name not in _parts()}
+    found = {name: piece for name, piece in own.items() if name not in INSERT_BEFORE and name not in _parts()}
     for each in _PARTS:
-        found |= {name: own[name] for name, before in _BEFORE.items() if before == each and name in own}
+        found |= {name: own[name] for name, before in INSERT_BEFORE.items() if before == each and name in own}
         found |= {name: own.get(name, piece) for name, piece in part(each).items()}
     return found
 

@@ -34,14 +34,14 @@ from plainlearn.train.twin import model_kept
 Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
 
 #: What lies beside a script that has data in arrays, or a table of files.
-_LIES: Final = {
+FILES_BESIDE: Final = {
     (True, False): "the weights that it starts from, and the data",
     (False, True): "the weights that it starts from,\nthe .csv says which files are for what",
     (False, False): "the weights that it starts from",
 }
 _MARK = "the plain PyTorch of a learner"
 #: Names that the statements of a script set or use.
-_TAKEN = {"SCRIPT", "DATA", "BATCH_SIZE", "SIZE", "NAMES", "STEPS_OF_EPOCH", "MOMENTUM", "DEPTHS", "RADIUS",
+RESERVED_NAMES = {"SCRIPT", "DATA", "BATCH_SIZE", "SIZE", "NAMES", "STEPS_OF_EPOCH", "MOMENTUM", "DEPTHS", "RADIUS",
           "REST", "MOVING", "calm_items", "trained", "start", "model", "loss_func", "metrics", "groups",
           "optimizer", "train_batches", "valid_batches", "train_items", "valid_items", "train_x", "train_y",
           "valid_x", "valid_y", "item_maps", "batch_maps", "light"}  # fmt: skip
@@ -138,7 +138,7 @@ def _script(
     metrics = [_metric_code(metric, copied) for metric in learn.metrics]
     model = code_of(learn.model, copied)
     data = data_code(learn.dls)
-    if clash := sorted(set(copied.pieces) & (names_of_parts() | _TAKEN)):
+    if clash := sorted(set(copied.pieces) & (names_of_parts() | RESERVED_NAMES)):
         raise ArgumentError(f"the script has something of its own that is called {clash[0]}, as a function of yours is",
                             try_=f"another name for {clash[0]}")  # fmt: skip
     arrays = {f"model.{name}": as_array(value, name) for name, value in learn.model.state_dict().items()}
@@ -183,7 +183,7 @@ def _script(
     ]
     says = (
         f"{run.call}: {_MARK}, written by plainlearn {__version__}.\n\n"
-        f"Run it with Python. The .npz beside it holds {_LIES[bool(data.arrays), bool(data.table)]}.\n"
+        f"Run it with Python. The .npz beside it holds {FILES_BESIDE[bool(data.arrays), bool(data.table)]}.\n"
         "It ends with the same weights as the learner, to the bit, and keeps them in the -trained.npz.\n"
     )
     own = {**copied.pieces, **data.definitions, **run.definitions}

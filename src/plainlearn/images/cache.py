@@ -31,7 +31,7 @@ from plainlearn.datasets.storage import cache_home
 from plainlearn.images.files import read_file
 from plainlearn.images.memory import MAX_MEMORY, free_memory
 from plainlearn.images.pixels import Pixels
-from plainlearn.images.scaled_jpeg import Draft, JpegFrame, Shrink, jpeg_frame, whole
+from plainlearn.images.scaled_jpeg import JpegFrame, ScaledJpeg, Shrink, jpeg_frame, whole
 
 Where = Literal["auto", "memory", "disk", "none"]
 #: From a file's bytes, and how many times smaller a JPEG is wanted, to pixels.
@@ -77,7 +77,7 @@ class PixelCache:
         self.lock = threading.Lock()
         self.hits = self.misses = 0
 
-    def of_file(self, path: str, decode: Decode, shrink: Shrink = whole) -> Pixels | Draft:
+    def of_file(self, path: str, decode: Decode, shrink: Shrink = whole) -> Pixels | ScaledJpeg:
         """As `of_bytes`, for the bytes of a file, which is read if it must be. Raises what `read_file` does."""
         look = _look(path)  # before it is read: a change in between is then seen the next time
         known = self.known.get(path)
@@ -91,7 +91,7 @@ class PixelCache:
             self.known[path] = _Known(look, self._digest(data), jpeg_frame(data))
         return self.of_bytes(data, decode, shrink)
 
-    def of_bytes(self, data: bytes, decode: Decode, shrink: Shrink = whole) -> Pixels | Draft:
+    def of_bytes(self, data: bytes, decode: Decode, shrink: Shrink = whole) -> Pixels | ScaledJpeg:
         """What `decode(data, scale)` gives: from the cache if it is there. `shrink` chooses the scale of a JPEG."""
         frame = None if shrink is whole else jpeg_frame(data)
         scale = _scale(frame, shrink)
@@ -189,8 +189,8 @@ def _entry(digest: bytes, scale: int) -> bytes:
     return digest if scale == 1 else digest + bytes([scale])
 
 
-def _draft(pixels: Pixels, frame: JpegFrame | None, scale: int) -> Pixels | Draft:
-    return pixels if frame is None or scale == 1 else Draft(pixels, frame, scale)
+def _draft(pixels: Pixels, frame: JpegFrame | None, scale: int) -> Pixels | ScaledJpeg:
+    return pixels if frame is None or scale == 1 else ScaledJpeg(pixels, frame, scale)
 
 
 def _to_read(pixels: Pixels) -> Pixels:

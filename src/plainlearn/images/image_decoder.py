@@ -12,17 +12,17 @@ from plainlearn.images.cache import PixelCache, Where
 from plainlearn.images.decode import Wish, decode
 from plainlearn.images.files import Naming
 from plainlearn.images.load import HasBytes, Source, load_image
-from plainlearn.images.scaled_jpeg import Draft, Shrink, whole
+from plainlearn.images.scaled_jpeg import ScaledJpeg, Shrink, whole
 
 if TYPE_CHECKING:
     from plainlearn.images.channels import Ranges
     from plainlearn.images.pixels import Pixels, Range
 
-__all__ = ["Opening"]
+__all__ = ["ImageDecoder"]
 
 
 @dataclass(frozen=True)
-class Opening:
+class ImageDecoder:
     """How `ImageBlock` opens pictures; what the fields mean is said there."""
 
     mode: Literal["RGB", "L"] | None
@@ -38,7 +38,7 @@ class Opening:
             way = hashlib.blake2b(f"{way}{self.value_range}".encode(), digest_size=8).hexdigest()
         object.__setattr__(self, "kept", PixelCache(self.cache, key=way))
 
-    def __call__(self, value: Any, shrink: Shrink = whole) -> Pixels | Draft:
+    def __call__(self, value: Any, shrink: Shrink = whole) -> Pixels | ScaledJpeg:
         """The pixels; of a JPEG perhaps at the scale that `shrink` chooses."""
         try:
             if isinstance(value, (str, os.PathLike)):

@@ -15,7 +15,7 @@ from plainlearn.augment.geometry import Maps
 from plainlearn.images.headers import BadHeader, read_jpeg
 from plainlearn.images.pixels import Pixels
 
-__all__ = ["Draft", "JpegFrame", "Shrink", "jpeg_frame", "whole"]
+__all__ = ["JpegFrame", "ScaledJpeg", "Shrink", "jpeg_frame", "whole"]
 
 
 class JpegFrame(NamedTuple):
@@ -49,7 +49,7 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class ScaledJpeg:
     """Upright pixels at 1/`scale` of the size that `frame` tells."""
 
     pixels: Pixels

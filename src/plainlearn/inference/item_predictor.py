@@ -14,7 +14,7 @@ from plainlearn.data.blocks import Block
 from plainlearn.data.dataset import Sample
 from plainlearn.datasets.remote import RemotePath, is_url
 from plainlearn.inference import ood as unlike
-from plainlearn.inference.output_spec import Meaning, decoded, probabilities
+from plainlearn.inference.output_spec import OutputSpec, decoded, probabilities
 from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.inference.prediction import UNKNOWN, AnyPredictor, Prediction, cannot_say_unknown
 
@@ -32,7 +32,7 @@ class ItemPredictor(AnyPredictor[Sample, Tensor]):
         model: nn.Module,
         pipeline: InputPipeline,
         target: Block,
-        meaning: Meaning,
+        meaning: OutputSpec,
         *,
         unlike: dict[str, Tensor] | None = None,
         card: dict[str, Any] | None = None,

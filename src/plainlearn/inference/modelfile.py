@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError
 from plainlearn.core.tensorfile import read_array_tree, read_tree, write_tree
-from plainlearn.inference.output_spec import Meaning
+from plainlearn.inference.output_spec import OutputSpec
 from plainlearn.inference.serialize import checked_fields
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ModelFile:
     weights: dict[str, Tensor]
     pipeline: dict[str, Any]
     target: dict[str, Any]
-    meaning: Meaning
+    meaning: OutputSpec
     aside: dict[str, Tensor] = field(default_factory=lambda: dict[str, "Tensor"]())
     unlike: dict[str, Tensor] = field(default_factory=lambda: dict[str, "Tensor"]())
     card: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -102,7 +102,7 @@ def _checked(tree: Any) -> ModelFile:
         not _is_tensor(graph) or graph.ndim != 1 or not str(graph.dtype).endswith("uint8")
     ):
         raise DataError(f"its graph is {describe(graph)}; expected bytes")
-    meaning = Meaning(**checked_fields(given.pop("meaning"), Meaning, "meaning"))
+    meaning = OutputSpec(**checked_fields(given.pop("meaning"), OutputSpec, "meaning"))
     return ModelFile(**given, meaning=meaning)
 
 

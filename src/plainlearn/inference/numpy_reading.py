@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plainlearn.augment import geometry, transforms
-from plainlearn.augment.min_downscale import least_footprint
+from plainlearn.augment.min_downscale import min_downscale
 from plainlearn.augment.sampling.axes import sample_by_axes
 from plainlearn.augment.sampling.kernel import KERNELS, Mode, PadMode
 from plainlearn.augment.transforms import Geometric
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data.transform import Transform
 from plainlearn.datasets.remote import RemotePath, is_url
-from plainlearn.images.image_decoder import Opening
+from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.images.jpeg import scale_for
-from plainlearn.images.scaled_jpeg import Draft
+from plainlearn.images.scaled_jpeg import ScaledJpeg
 from plainlearn.inference.pipeline_parts import pipeline_parts
 from plainlearn.inference.serialize import Registry, kinds
 
@@ -81,7 +81,7 @@ class Reading:
                 "this model's inputs are not one picture in colours or grey, which only torch's way reads"
             )
         self.channels = len(block.mode)
-        self._opening = Opening(block.mode, block.background, self.channels, block.value_range)
+        self._opening = ImageDecoder(block.mode, block.background, self.channels, block.value_range)
         self._item_moves = parts.item_tfms
         self._full_decode = block.full_decode or not parts.item_tfms
         self._moves: list[Geometric] = []
@@ -112,11 +112,11 @@ class Reading:
         """What the model gets of an item: (C, h, w). Raises `DataError` for what cannot be read."""
         value = RemotePath(item) if is_url(item) else item
         thing = self._opening(value) if self._full_decode else self._opening(
-            value, lambda frame: scale_for(least_footprint(self._item_moves, frame.size, train=False))
+            value, lambda frame: scale_for(min_downscale(self._item_moves, frame.size, train=False))
         )  # fmt: skip
         pixels, maps, frame = (
             (thing.pixels, thing.maps(), thing.frame.size)
-            if isinstance(thing, Draft)
+            if isinstance(thing, ScaledJpeg)
             else (thing, geometry.identity(), thing.shape[:2])
         )
         picture = pixels if pixels.ndim == 3 else pixels[:, :, None]

@@ -25,7 +25,7 @@ from plainlearn.inference.card import facts_of
 from plainlearn.inference.modelfile import ModelFile, read_model_file
 from plainlearn.inference.onnx_graph import needs_onnx, onnx_of
 from plainlearn.inference.onnx_reading import Reading
-from plainlearn.inference.output_spec import Meaning, decoded, probabilities
+from plainlearn.inference.output_spec import OutputSpec, decoded, probabilities
 from plainlearn.inference.predictor import Predictor
 from plainlearn.train.state import bare
 from plainlearn.vision.export import content_of, some_items
@@ -96,7 +96,7 @@ def _content(source: Any) -> tuple[ModelFile, list[Any], nn.Module | None]:
 class _Whole(nn.Module):
     """From decoded pixels to probabilities."""
 
-    def __init__(self, reading: Reading, model: nn.Module, meaning: Meaning) -> None:
+    def __init__(self, reading: Reading, model: nn.Module, meaning: OutputSpec) -> None:
         super().__init__()
         self.reading, self.model, self.meaning = reading, model, meaning
 

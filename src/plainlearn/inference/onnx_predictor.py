@@ -18,7 +18,7 @@ from plainlearn.core.lists import L
 from plainlearn.inference.modelfile import ModelFile, read_model_arrays
 from plainlearn.inference.numpy_reading import Reading
 from plainlearn.inference.onnx_checks import Graph, read_graph
-from plainlearn.inference.output_spec import Meaning
+from plainlearn.inference.output_spec import OutputSpec
 from plainlearn.inference.prediction import UNKNOWN, AnyPredictor, Prediction, cannot_say_unknown
 from plainlearn.inference.serialize import Kind, Registry, from_plain
 
@@ -139,7 +139,7 @@ class _Category:
     def __init__(self, vocab: tuple[Any, ...] | None = None, sort: bool = True, add_na: bool = False) -> None:
         self.labels = (*(("#na#",) if add_na else ()), *(vocab or ()))
 
-    def answer(self, values: Values, meaning: Meaning) -> Prediction:
+    def answer(self, values: Values, meaning: OutputSpec) -> Prediction:
         index = values.argmax()
         return Prediction(self.labels[int(index)], index, values)
 
@@ -150,7 +150,7 @@ class _Several:
     def __init__(self, vocab: tuple[Any, ...] | None = None) -> None:
         self.labels = vocab or ()
 
-    def answer(self, values: Values, meaning: Meaning) -> Prediction:
+    def answer(self, values: Values, meaning: OutputSpec) -> Prediction:
         chosen = values > meaning.threshold
         return Prediction(
             L([label for label, yes in zip(self.labels, chosen, strict=True) if yes]), chosen, values
@@ -165,7 +165,7 @@ _TARGETS: Final[Registry] = {
 _ACTIVATIONS: Final = {_Category: ("softmax", "exp"), _Several: ("sigmoid",)}
 
 
-def _target(plain: Any, meaning: Meaning) -> _Category | _Several:
+def _target(plain: Any, meaning: OutputSpec) -> _Category | _Several:
     kind = cast("Mapping[str, Any]", plain).get("kind")
     if isinstance(kind, str) and kind not in _TARGETS:
         raise ArgumentError(f"answers of the kind {kind!r:.200} are not read from a graph")
@@ -190,7 +190,7 @@ def _check(graph: Graph, reading: Reading, labels: int, known: Mapping[str, Any]
         )
 
 
-def _probabilities(outputs: Values, meaning: Meaning) -> Values:
+def _probabilities(outputs: Values, meaning: OutputSpec) -> Values:
     scaled = outputs.astype(np.float32) / np.float32(meaning.temperature)
     match meaning.activation:
         case "softmax":

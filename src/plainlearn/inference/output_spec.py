@@ -12,13 +12,13 @@ from plainlearn.core.errors import ArgumentError, DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Meaning", "decoded", "meaning_of", "probabilities"]
+__all__ = ["OutputSpec", "decoded", "meaning_of", "probabilities"]
 
 Activation = Literal["softmax", "sigmoid", "exp", "none"]
 
 
 @dataclass(frozen=True)
-class Meaning:
+class OutputSpec:
     """What a model's outputs mean.
 
     `activation` (along `axis`) makes probabilities or values of outputs that were divided by `temperature`; an answer is
@@ -46,19 +46,19 @@ _ACTIVATIONS: Final[dict[str, Callable[[Tensor, int], Tensor]]] = {
 }
 
 
-def probabilities(outputs: Tensor, meaning: Meaning) -> Tensor:
+def probabilities(outputs: Tensor, meaning: OutputSpec) -> Tensor:
     """Probabilities or values from a model's outputs (B, …), in float32 and in the same shape."""
     return _ACTIVATIONS[meaning.activation](outputs.float() / meaning.temperature, meaning.axis)
 
 
-def decoded(values: Tensor, meaning: Meaning) -> Tensor:
+def decoded(values: Tensor, meaning: OutputSpec) -> Tensor:
     """The answers (B, …): the numbers of the largest values, which are above the threshold, or the values."""
     if meaning.activation in ("softmax", "exp"):
         return values.argmax(dim=meaning.axis)
     return values > meaning.threshold if meaning.activation == "sigmoid" else values
 
 
-def meaning_of(loss_func: Any, *, unlike_above: float | None = None) -> Meaning:
+def meaning_of(loss_func: Any, *, unlike_above: float | None = None) -> OutputSpec:
     """What the outputs of a model with this loss mean, found by asking the loss about some.
 
     Raises `ArgumentError` for a loss whose activation or decoding is a function of the user's own: that is code.
@@ -73,7 +73,7 @@ def meaning_of(loss_func: Any, *, unlike_above: float | None = None) -> Meaning:
     activation: Any
     for activation in _ACTIVATIONS:
         for axis in (-1, 1):
-            meaning = Meaning(activation, axis, float(temperature), float(threshold), unlike_above)
+            meaning = OutputSpec(activation, axis, float(temperature), float(threshold), unlike_above)
             values = probabilities(outputs, meaning)
             if torch.allclose(found, values, atol=1e-6) and torch.equal(
                 asked(values), decoded(values, meaning)

@@ -65,7 +65,7 @@ class InputPipeline:
 
     def batch(self, samples: Sequence[Sample], device: torch.device) -> tuple[Any, ...]:
         """The model's inputs for these samples, on the device."""
-        gathered = Gather(self.blocks, settled=device.type != "cpu")(samples)
+        gathered = Gather(self.blocks, materialized=device.type != "cpu")(samples)
         return ToModel(self.blocks, self.batch_tfms, _VALIDATION)(to_device(gathered, device), _UNDRAWN)
 
     def as_plain(self, registry: Registry) -> dict[str, Any]:

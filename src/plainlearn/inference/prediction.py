@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from plainlearn.core.errors import ArgumentError, PlainlearnError
 from plainlearn.core.lists import L
 from plainlearn.inference.drift import Drift
-from plainlearn.inference.output_spec import Meaning
+from plainlearn.inference.output_spec import OutputSpec
 
 __all__ = ["UNKNOWN", "AnyPredictor", "Prediction", "cannot_say_unknown"]
 
@@ -43,7 +43,7 @@ class AnyPredictor(ABC, Generic[S, V]):
     """
 
     card: dict[str, Any]
-    meaning: Meaning
+    meaning: OutputSpec
 
     @property
     @abstractmethod

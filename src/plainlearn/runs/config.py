@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 
-__all__ = ["Asked"]
+__all__ = ["RunConfig"]
 
 _SMALLEST, _LARGEST = 32, 2048  # pixels a side
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunConfig:
     """A run as it was asked for; what is None is for the run to choose.
 
     `folder` holds the images, or is a table of them; `out` is the model file to make. Of `minutes` and `epochs` one

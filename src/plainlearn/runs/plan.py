@@ -17,7 +17,7 @@ from plainlearn.core.errors import DataError, DownloadError
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.core.tensors import to_device
 from plainlearn.models.archs import build
-from plainlearn.runs.config import Asked
+from plainlearn.runs.config import RunConfig
 from plainlearn.runs.training_data import Pictures
 from plainlearn.train.ranks import Ranks
 from plainlearn.vision.learner import vision_learner
@@ -153,14 +153,14 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
     return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest, kept)
 
 
-def with_graph(asked: Asked) -> bool:
+def with_graph(asked: RunConfig) -> bool:
     """Whether the model file gets the network as a graph too, by which predictions start at once: it takes some seconds."""
     if asked.minutes is not None and asked.minutes < _WORTH_A_GRAPH:
         return False
     return all(find_spec(library) for library in ("onnx", "onnxscript", "onnxruntime"))
 
 
-def _too_short(asked: Asked, lacking: float) -> DataError:
+def _too_short(asked: RunConfig, lacking: float) -> DataError:
     assert asked.minutes is not None
     least = math.ceil((asked.minutes + lacking / 60) * 10 + 1) / 10
     return DataError(
@@ -178,15 +178,15 @@ def pace_of(pictures: Pictures, arch: str, size: int, ranks: Ranks) -> Pace:
         model = copy.deepcopy(learn.model).to(learn.device).requires_grad_(True)
         learning = _median_seconds(dls.train, learn.device, lambda x: _learn(model.train(), x))
         looking = _median_seconds(
-            dls.unaugmented(), learn.device, lambda x: _look(model.eval(), x), settled=1
+            dls.unaugmented(), learn.device, lambda x: _look(model.eval(), x), warm_up=1
         )
     return Pace(*(ranks.agree(round(seconds * 1e6)) / 1e6 for seconds in (learning, looking)))
 
 
 def _median_seconds(
-    batches: Any, device: torch.device, act: Callable[[Any], None], settled: int = _SETTLED
+    batches: Any, device: torch.device, act: Callable[[Any], None], warm_up: int = _SETTLED
 ) -> float:
-    """Seconds an image, reading included, over the batches after the first `settled`."""
+    """Seconds an image, reading included, over the batches after the first `warm_up`."""
     took: list[float] = []
     count, began = 0, time.perf_counter()
     for count, batch in enumerate(batches, 1):
@@ -195,7 +195,7 @@ def _median_seconds(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         ended = time.perf_counter()
-        if count > settled:
+        if count > warm_up:
             took.append((ended - began) / len(x))
         began = ended
     return sorted(took)[len(took) // 2] if took else (time.perf_counter() - began) / max(count, 1) / _TRIAL_BS

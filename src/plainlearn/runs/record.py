@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from plainlearn.core.errors import DataError, MissingFileError, StorageError
 from plainlearn.core.paths import Path
 from plainlearn.core.wholefile import whole_file
-from plainlearn.runs.config import Asked
+from plainlearn.runs.config import RunConfig
 
 __all__ = ["Record", "held", "read_record"]
 
@@ -24,7 +24,7 @@ _NAME: Final = "run.json"
 class Record:
     """What a run's folder tells. `plan` and `probe` are empty until they are known; `done` when the model file is there."""
 
-    asked: Asked
+    asked: RunConfig
     plan: dict[str, Any] = field(default_factory=dict[str, Any])
     probe: dict[str, Any] = field(default_factory=dict[str, Any])
     baselines: dict[str, float] = field(default_factory=dict[str, float])
@@ -56,14 +56,14 @@ def read_record(folder: Path) -> Record:
         known = {each.name for each in fields(Record)}
         if not set(given) <= known:
             raise ValueError(f"it has {', '.join(sorted(set(given) - known))}")
-        asked = Asked(**given.pop("asked"))
+        asked = RunConfig(**given.pop("asked"))
         return Record(asked, **given)
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{file} cannot be used: {error}", try_="a new run, without --resume") from error
 
 
 @contextmanager
-def held(asked: Asked) -> Generator[None]:
+def held(asked: RunConfig) -> Generator[None]:
     """The run's folder, made and kept for this process. Raises `DataError` when another one is at it."""
     from filelock import FileLock, Timeout
 

@@ -20,7 +20,7 @@ from plainlearn.inference.evaluation import SURE, Evaluation
 from plainlearn.metrics.intervals import wilson
 from plainlearn.runs import charts
 
-__all__ = ["Told", "write_report"]
+__all__ = ["ReportData", "write_report"]
 
 #: What was kept, where tuning all depths had not made it better.
 HEAD_ALONE: Final = "head alone"
@@ -31,7 +31,7 @@ _ROWS: Final = 200
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportData:
     """All that a report tells. `probabilities` (N, K), `targets` (N,) and `files` are of the validation images."""
 
     name: str
@@ -53,14 +53,14 @@ class Told:
     unlike: bool = False
 
 
-def write_report(file: str | os.PathLike[str], told: Told) -> None:
+def write_report(file: str | os.PathLike[str], told: ReportData) -> None:
     """Write the page, whole or not at all."""
     page = document(f"{told.name}: what came of it", _body(told), charts.style).encode()
     with whole_file(file, len(page)) as out:
         out.write(page)
 
 
-def _body(told: Told) -> str:
+def _body(told: ReportData) -> str:
     several = told.probabilities.shape != (len(told.targets), len(told.vocab)) or told.targets.ndim > 1
     parts = [_head(told), _baselines(told)]
     parts += [_curves(told)] if told.curves[0] else []
@@ -74,7 +74,7 @@ def _section(title: str, inner: str, kind: str = "note") -> str:
     return f'<section class="{kind}"><h2>{title}</h2>{inner}</section>'
 
 
-def _head(told: Told) -> str:
+def _head(told: ReportData) -> str:
     first = told.evaluation.metrics[0]
     between = "" if first.low is None else f" (95% between {first.low:.3f} and {first.high:.3f})"
     best = max(told.baselines.items(), key=lambda pair: pair[1], default=("nothing", 0.0))
@@ -93,7 +93,7 @@ def _head(told: Told) -> str:
     )
 
 
-def _baselines(told: Told) -> str:
+def _baselines(told: ReportData) -> str:
     first = told.evaluation.metrics[0]
     rows = [
         (text(name), value, "") for name, value in sorted(told.baselines.items(), key=lambda pair: pair[1])
@@ -105,7 +105,7 @@ def _baselines(told: Told) -> str:
     return _section("Is it better than something simpler?", charts.bars(rows, own), kind)
 
 
-def _curves(told: Told) -> str:
+def _curves(told: ReportData) -> str:
     drawn = charts.curves(*told.curves, "loss")
     train, valid = told.curves
     advice = "Both fall together: nothing speaks of learning by heart."
@@ -128,7 +128,7 @@ def _curves(told: Told) -> str:
     return _section("How it learned", f'<p class="soft">{advice}</p>{drawn}')
 
 
-def _sureness(told: Told) -> str:
+def _sureness(told: ReportData) -> str:
     confidence, said = told.probabilities.max(dim=1)
     right = said == told.targets
     of = told.evaluation
@@ -152,7 +152,7 @@ def _sureness(told: Told) -> str:
     )
 
 
-def _worst(told: Told) -> str:
+def _worst(told: ReportData) -> str:
     confidence, said = told.probabilities.max(dim=1)
     of_truth = told.probabilities.gather(1, told.targets[:, None]).squeeze(1)
     order = map(int, of_truth.argsort())
@@ -177,7 +177,7 @@ def _worst(told: Told) -> str:
     )
 
 
-def _confusion(told: Told) -> str:
+def _confusion(told: ReportData) -> str:
     names = [text(str(label)) for label in told.vocab]
     count = len(names)
     said = told.probabilities.argmax(dim=1)
@@ -198,7 +198,7 @@ def _confusion(told: Told) -> str:
     )
 
 
-def _by_label(told: Told) -> str:
+def _by_label(told: ReportData) -> str:
     rows = "".join(
         f'<tr><td class="class">{text(row.label)}</td><td class="number">{row.right} of {row.items}</td>'
         f'<td class="bar"><i style="width:{100 * row.right / max(row.items, 1):.1f}%"></i></td>'
@@ -208,7 +208,7 @@ def _by_label(told: Told) -> str:
     return _section("By label, the worst first", f'<table class="scores">{rows}</table>')
 
 
-def _data(told: Told) -> str:
+def _data(told: ReportData) -> str:
     train, valid = told.counts["train"], told.counts["valid"]
     most = max(train.values(), default=1)
     rows = "".join(
@@ -235,7 +235,7 @@ def _data(told: Told) -> str:
     )
 
 
-def _made(told: Told) -> str:
+def _made(told: ReportData) -> str:
     rows = "".join(
         f"<tr><td>{text(name)}</td><td>{text(value)}</td></tr>" for name, value in told.facts.items()
     )
@@ -250,7 +250,7 @@ def _made(told: Told) -> str:
     )
 
 
-def _next(told: Told) -> str:
+def _next(told: ReportData) -> str:
     file = shlex.quote(told.model)
     stem = shlex.quote(os.path.splitext(told.model)[0])  # noqa: PTH122
     lines = [

@@ -31,13 +31,13 @@ from plainlearn.inference.evaluation import of_classes, of_labels
 from plainlearn.inference.modelfile import write_model_file
 from plainlearn.metrics.functions import accuracy, accuracy_multi
 from plainlearn.runs.baselines import simple_baselines
-from plainlearn.runs.config import Asked
+from plainlearn.runs.config import RunConfig
 from plainlearn.runs.plan import BASE_LR, Plan, fixed_plan, timed_plan, with_graph
 from plainlearn.runs.record import Record, held, read_record
-from plainlearn.runs.report import HEAD_ALONE, Told, write_report
+from plainlearn.runs.report import HEAD_ALONE, ReportData, write_report
 from plainlearn.runs.training_data import Pictures, pictures_of
 from plainlearn.train.callbacks.deadline import Deadline
-from plainlearn.train.probe import features_serve, fit_head
+from plainlearn.train.probe import can_fit_head_on_features, fit_head
 from plainlearn.train.ranks import launch
 from plainlearn.train.ranks import ranks as ranks_of
 from plainlearn.train.state import bare
@@ -70,7 +70,7 @@ class Outcome:
     seconds: float
 
 
-def train(asked: Asked, *, resume: bool = False, say: Say = print, began: float | None = None) -> Outcome:
+def train(asked: RunConfig, *, resume: bool = False, say: Say = print, began: float | None = None) -> Outcome:
     """Run it, to the model file `asked.out` and the page `asked.report`. `began` is the time (`perf_counter`) it counts from.
 
     `resume` goes on with a run that was stopped. Raises `ArgumentError` where a file is in the way.
@@ -85,10 +85,10 @@ def train(asked: Asked, *, resume: bool = False, say: Say = print, began: float 
         return Outcome(**read_record(record.asked.beside).outcome)
 
 
-def _begun(asked: Asked, resume: bool) -> Record:
+def _begun(asked: RunConfig, resume: bool) -> Record:
     if resume:
         record = read_record(asked.beside)
-        for each in fields(Asked):
+        for each in fields(RunConfig):
             now, then = getattr(asked, each.name), getattr(record.asked, each.name)
             if each.name == "folder":
                 now, then = Path(now).resolve(), Path(then).resolve()
@@ -144,7 +144,7 @@ class _Run:
         set_seed(self.asked.seed)
         learn = learner_on(dls, pictures, plan)
         self.say(described(plan, pictures))
-        serves = plan.features and features_serve(learn)
+        serves = plan.features and can_fit_head_on_features(learn)
         if serves:
             self.fit_head(learn)
         if plan.epochs or not serves:
@@ -236,7 +236,7 @@ class _Run:
         if probe:
             baselines["a linear layer on the network's features"] = probe["accuracy"]
         seconds = time.perf_counter() - self.began
-        told = Told(
+        told = ReportData(
             name=Path(self.asked.out).stem, model=self.asked.out, evaluation=evaluation, baselines=baselines, own=kept,
             probabilities=probabilities, targets=targets, files=[str(pair.file) for pair in dls.datasets.valid.items],
             vocab=vocab, counts=dls.counts(), left_out=list(dls.left_out), audit=dls.check(),
@@ -256,7 +256,7 @@ class _Run:
 
     def command(self) -> str:
         """What to type for a run like this."""
-        usual = {each.name: each.default for each in fields(Asked)}
+        usual = {each.name: each.default for each in fields(RunConfig)}
         given = {name: value for name, value in asdict(self.asked).items() if value != usual[name]}
         words = ["plainlearn", "train", str(given.pop("folder"))]
         for name, value in given.items():

@@ -19,7 +19,7 @@ from plainlearn.data.labelled_items import labelled_items
 from plainlearn.data.split import IndexSplitter, RandomSplitter, TrainTestSplitter
 from plainlearn.data.validate_items import DataWarning
 from plainlearn.images.file_facts import gather
-from plainlearn.runs.config import Asked
+from plainlearn.runs.config import RunConfig
 from plainlearn.vision.blocks import ImageBlock
 
 __all__ = ["Pictures", "pictures_of"]
@@ -31,7 +31,7 @@ _FEWEST = 10
 class Pictures:
     """The labelled images of a run. `held_out` are the places of those to validate on, None where the run draws them."""
 
-    asked: Asked
+    asked: RunConfig
     pairs: list[Labelled]
     held_out: list[int] | None
     source: str
@@ -77,7 +77,7 @@ def presize(size: int) -> int:
     return round(size * 256 / 224 / 8) * 8
 
 
-def pictures_of(asked: Asked) -> Pictures:
+def pictures_of(asked: RunConfig) -> Pictures:
     """The images that `asked` names. Raises `DataError` for too few to learn from and to test on."""
     found = labelled_items(
         asked.folder,

@@ -108,7 +108,7 @@ def features_of(learner: Learner, batches: Iterable[Any], head: Head) -> Feature
     return Features(torch.cat(rows), torch.cat(aimed))
 
 
-def calm_batches(learner: Learner) -> Iterable[Any]:
+def unaugmented_batches(learner: Learner) -> Iterable[Any]:
     """The training items as validation would see them, where the loaders can give them so; else as they come."""
     unaugmented = getattr(learner.dls, "unaugmented", None)
     return learner.dls.train if unaugmented is None else unaugmented()

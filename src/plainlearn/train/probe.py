@@ -22,10 +22,10 @@ from plainlearn.core.seed import preserve_random_state
 from plainlearn.losses.activations import activation_of, decoding_of
 from plainlearn.optim.lbfgs import minimise
 from plainlearn.train.evaluate import evaluate
-from plainlearn.train.features import Features, body_is_fixed, calm_batches, features_of, head_of
+from plainlearn.train.features import Features, body_is_fixed, features_of, head_of, unaugmented_batches
 from plainlearn.train.recorder import Epoch
 from plainlearn.train.step import SupervisedStep, loss_name
-from plainlearn.train.twin import has_a_say, undisturbed
+from plainlearn.train.twin import affects_step, undisturbed
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
@@ -103,7 +103,7 @@ def probe(learner: Learner) -> Probe:
     head = head_of(learner)
     dls = learner.dls
     with preserve_random_state(), undisturbed(dls.train), undisturbed(dls.valid):
-        train = features_of(learner, calm_batches(learner), head)
+        train = features_of(learner, unaugmented_batches(learner), head)
         valid = None if dls.valid is None else features_of(learner, dls.valid, head)
     seen = train.targets if valid is None else torch.cat([train.targets, valid.targets])
     classes = head.linear.out_features if head.linear is not None else int(seen.max()) + 1
@@ -124,7 +124,7 @@ def probe(learner: Learner) -> Probe:
     )
 
 
-def features_serve(learner: Learner) -> bool:
+def can_fit_head_on_features(learner: Learner) -> bool:
     """Whether the head can be fitted to features computed once, in place of frozen epochs.
 
     That is so when the head is one linear layer, the loss one of classes, nothing before the head learns, the loaders can
@@ -133,7 +133,7 @@ def features_serve(learner: Learner) -> bool:
     """
     if len(list(learner.splitter(learner.model))) < 2 or not is_class_loss(learner.loss_func):
         return False
-    if not isinstance(learner.step, SupervisedStep) or any(map(has_a_say, learner.callbacks)):
+    if not isinstance(learner.step, SupervisedStep) or any(map(affects_step, learner.callbacks)):
         return False
     if not hasattr(learner.dls, "unaugmented"):
         return False
@@ -153,7 +153,7 @@ def fit_head(learner: Learner) -> Epoch:
     view.epochs, view.steps_of_epoch, view.stop_reason = 1, 0, ""
     learner.progress.say("The head, on features computed once:")
     with learner.progress.fit_scope(view):
-        train = features_of(learner, calm_batches(learner), head)
+        train = features_of(learner, unaugmented_batches(learner), head)
         layer, _, _ = _fitted(train, head.linear.out_features, _class_loss(learner))
         with torch.no_grad():
             head.linear.weight.copy_(layer.weight)

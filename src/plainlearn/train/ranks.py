@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError, DataError, ProcessError
-from plainlearn.core.rounds import dealt
+from plainlearn.core.rounds import shard_round_robin
 
 #: How long a process waits for the others before it gives up.
 PATIENCE = timedelta(seconds=60)
@@ -81,7 +81,7 @@ class Ranks:
             return batches
         if isinstance(batches, Shareable):
             return batches.shared(self.rank, self.size, whole_rounds=whole_rounds, agree=self.agree)
-        return dealt(batches, self.rank, self.size, whole_rounds=whole_rounds)
+        return shard_round_robin(batches, self.rank, self.size, whole_rounds=whole_rounds)
 
     def steps_of(self, batches: int) -> int:
         """How many steps of training an epoch of so many batches is; 0, not known, stays 0."""

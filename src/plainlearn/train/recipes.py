@@ -114,7 +114,7 @@ def fine_tune(
     freeze(learner)
     if freeze_epochs:
         checked_epochs(freeze_epochs)
-        serve = features is not False and not own and probing.features_serve(learner)
+        serve = features is not False and not own and probing.can_fit_head_on_features(learner)
         if features and not serve:
             raise ArgumentError(
                 "features=True needs a linear head behind a frozen body, a loss of classes, loaders of a DataBlock, "

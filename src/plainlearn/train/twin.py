@@ -39,7 +39,7 @@ def twin_of(learner: Learner) -> Generator[Learner]:
         yield twin
 
 
-def has_a_say(callback: Callback) -> bool:
+def affects_step(callback: Callback) -> bool:
     """Whether a callback may change what a step does. `FiniteLoss` only looks."""
     changes = (
         type(callback).on_batch is not Callback.on_batch
@@ -49,7 +49,7 @@ def has_a_say(callback: Callback) -> bool:
 
 
 def _with_a_say(learner: Learner) -> list[Callback]:
-    changes = [callback for callback in learner.callbacks if has_a_say(callback)]
+    changes = [callback for callback in learner.callbacks if affects_step(callback)]
     # What a callback points at, such as the model, is not copied with it.
     shared: dict[int, Any] = {
         id(learner): learner,

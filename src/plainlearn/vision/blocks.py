@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.augment.geometry import identity
-from plainlearn.augment.min_downscale import least_footprint
-from plainlearn.augment.pending import PlacedImage, PlacedMask, different_sizes
+from plainlearn.augment.min_downscale import min_downscale
+from plainlearn.augment.pending import PendingImage, PendingMask, different_sizes
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
@@ -23,10 +23,10 @@ from plainlearn.data.dataset import shown
 from plainlearn.images.cache import Where
 from plainlearn.images.channels import Ranges
 from plainlearn.images.file_facts import Facts, files_among, gather, gather_masks
-from plainlearn.images.image_decoder import Opening
+from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.images.jpeg import scale_for
 from plainlearn.images.load import load_mask
-from plainlearn.images.scaled_jpeg import Draft
+from plainlearn.images.scaled_jpeg import ScaledJpeg
 from plainlearn.losses.losses import CrossEntropyLossFlat
 
 
@@ -76,15 +76,15 @@ class ImageBlock(Block):
                                 try_="value_range=(0, 4095), one pair for all")  # fmt: skip
         self.channels = _counted(channels, mode)
         self.value_range = value_range
-        self._opening = Opening(self.mode, background, self.channels, value_range, cache)
+        self._opening = ImageDecoder(self.mode, background, self.channels, value_range, cache)
 
     def open(self, value: Any) -> NDArray[np.uint8]:
         return cast("NDArray[np.uint8]", self._opening(value))
 
-    def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> NDArray[np.uint8] | Draft:
+    def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> NDArray[np.uint8] | ScaledJpeg:
         if not moves or self.full_decode or self.mode is None or type(self).open is not ImageBlock.open:
             return self.open(value)
-        return self._opening(value, lambda frame: scale_for(least_footprint(moves, frame.size, train=train)))
+        return self._opening(value, lambda frame: scale_for(min_downscale(moves, frame.size, train=train)))
 
     def examine(self, values: Sequence[Any]) -> Examined:
         # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
@@ -106,16 +106,16 @@ class ImageBlock(Block):
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
         return audit(list(files.values()), labels, sides, **more)
 
-    def frame(self, thing: NDArray[np.uint8] | Draft) -> tuple[int, int]:
-        return thing.frame.size if isinstance(thing, Draft) else (thing.shape[0], thing.shape[1])
+    def frame(self, thing: NDArray[np.uint8] | ScaledJpeg) -> tuple[int, int]:
+        return thing.frame.size if isinstance(thing, ScaledJpeg) else (thing.shape[0], thing.shape[1])
 
-    def place(self, thing: NDArray[np.uint8] | Draft, frame: tuple[int, int]) -> PlacedImage:
-        pixels, maps = (thing.pixels, thing.maps()) if isinstance(thing, Draft) else (thing, identity())
+    def place(self, thing: NDArray[np.uint8] | ScaledJpeg, frame: tuple[int, int]) -> PendingImage:
+        pixels, maps = (thing.pixels, thing.maps()) if isinstance(thing, ScaledJpeg) else (thing, identity())
         channels_last = pixels if pixels.ndim == 3 else pixels[:, :, None]
-        return PlacedImage([channels_last], np.array([self.frame(thing)], dtype=np.int64), maps)
+        return PendingImage([channels_last], np.array([self.frame(thing)], dtype=np.int64), maps)
 
-    def encode(self, thing: NDArray[np.uint8] | PlacedImage) -> Tensor | PlacedImage:
-        if isinstance(thing, PlacedImage):
+    def encode(self, thing: NDArray[np.uint8] | PendingImage) -> Tensor | PendingImage:
+        if isinstance(thing, PendingImage):
             return thing  # it is read with its batch
         channels_last = thing if thing.ndim == 3 else thing[:, :, None]
         return torch.from_numpy(np.require(channels_last.transpose(2, 0, 1), requirements=["C", "W"]))
@@ -124,22 +124,22 @@ class ImageBlock(Block):
         channels_last = encoded.numpy().transpose(1, 2, 0)
         return channels_last if channels_last.shape[2] > 1 else channels_last[:, :, 0]
 
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Tensor | PlacedImage:
-        if isinstance(parts[0], PlacedImage):
-            return PlacedImage.joined(parts, [shown(item) for item in items]).with_curves_of(parts)
+    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Tensor | PendingImage:
+        if isinstance(parts[0], PendingImage):
+            return PendingImage.joined(parts, [shown(item) for item in items]).with_curves_of(parts)
         first = parts[0].shape
         if any(part.shape != first for part in parts):
             raise different_sizes([part.shape[1:] for part in parts], [shown(item) for item in items])
         return torch.stack(tuple(parts))
 
-    def begin_batch(self, batch: Tensor | PlacedImage) -> PlacedImage:
-        return PlacedImage.from_batch(batch) if isinstance(batch, Tensor) else batch
+    def begin_batch(self, batch: Tensor | PendingImage) -> PendingImage:
+        return PendingImage.from_batch(batch) if isinstance(batch, Tensor) else batch
 
-    def settle(self, batch: Tensor | PlacedImage) -> Tensor:
+    def materialize(self, batch: Tensor | PendingImage) -> Tensor:
         return batch if isinstance(batch, Tensor) else batch.presized()
 
-    def to_model(self, batch: Tensor | PlacedImage) -> Tensor:
-        if isinstance(batch, PlacedImage):
+    def to_model(self, batch: Tensor | PendingImage) -> Tensor:
+        if isinstance(batch, PendingImage):
             return batch.read()
         return batch.to(torch.float32).div_(255) if batch.dtype == torch.uint8 else batch
 
@@ -219,29 +219,29 @@ class MaskBlock(Block):
     def frame(self, thing: NDArray[np.int64]) -> tuple[int, int]:
         return thing.shape[0], thing.shape[1]
 
-    def place(self, thing: NDArray[np.int64], frame: tuple[int, int]) -> PlacedMask:
+    def place(self, thing: NDArray[np.int64], frame: tuple[int, int]) -> PendingMask:
         if thing.shape != frame:
             raise ShapeError(
                 f"the mask is {thing.shape[0]} × {thing.shape[1]} and its image {frame[0]} × {frame[1]}; expected the same"
             )
-        return PlacedMask([thing], np.array([frame], dtype=np.int64), identity())
+        return PendingMask([thing], np.array([frame], dtype=np.int64), identity())
 
-    def encode(self, thing: NDArray[np.int64] | PlacedMask) -> Tensor | PlacedMask:
-        return thing if isinstance(thing, PlacedMask) else torch.from_numpy(thing)
+    def encode(self, thing: NDArray[np.int64] | PendingMask) -> Tensor | PendingMask:
+        return thing if isinstance(thing, PendingMask) else torch.from_numpy(thing)
 
     def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Any:
-        if isinstance(parts[0], PlacedMask):
-            return PlacedMask.joined(parts, [shown(item) for item in items])
+        if isinstance(parts[0], PendingMask):
+            return PendingMask.joined(parts, [shown(item) for item in items])
         return super().gather(parts, items)
 
-    def begin_batch(self, batch: Tensor | PlacedMask) -> PlacedMask:
-        return PlacedMask.from_batch(batch) if isinstance(batch, Tensor) else batch
+    def begin_batch(self, batch: Tensor | PendingMask) -> PendingMask:
+        return PendingMask.from_batch(batch) if isinstance(batch, Tensor) else batch
 
-    def settle(self, batch: Tensor | PlacedMask) -> Tensor:
+    def materialize(self, batch: Tensor | PendingMask) -> Tensor:
         return batch if isinstance(batch, Tensor) else batch.read()
 
-    def to_model(self, batch: Tensor | PlacedMask) -> Tensor:
-        return batch.read() if isinstance(batch, PlacedMask) else batch
+    def to_model(self, batch: Tensor | PendingMask) -> Tensor:
+        return batch.read() if isinstance(batch, PendingMask) else batch
 
     def decode(self, encoded: Tensor) -> NDArray[np.int64]:
         return encoded.numpy()

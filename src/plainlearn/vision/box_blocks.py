@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.augment.geometry import identity
-from plainlearn.augment.pending import PlacedBoxes, PlacedBoxLabels
+from plainlearn.augment.pending import PendingBoxes, PendingBoxLabels
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
@@ -60,7 +60,7 @@ class BBoxBlock(Block):
             raise DataError(reason)
         return np.asarray(value, dtype=np.float32).reshape(-1, 4)
 
-    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PlacedBoxes:
+    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PendingBoxes:
         height, width = frame
         gone = (thing >= [width, height, np.inf, np.inf]).any(axis=1) | (thing[:, 2:] <= 0).any(axis=1)
         if gone.any():
@@ -68,24 +68,24 @@ class BBoxBlock(Block):
                 f"box {_first(gone, thing)} lies outside its picture of {width} × {height} (width × height)"
             )
         units = (2 * thing / np.array([width, height] * 2) - 1).clip(-1, 1).astype(np.float32)
-        return PlacedBoxes([units], np.array([frame], dtype=np.int64), identity())
+        return PendingBoxes([units], np.array([frame], dtype=np.int64), identity())
 
-    def encode(self, thing: NDArray[np.float32] | PlacedBoxes) -> PlacedBoxes:
-        if isinstance(thing, PlacedBoxes):
+    def encode(self, thing: NDArray[np.float32] | PendingBoxes) -> PendingBoxes:
+        if isinstance(thing, PendingBoxes):
             return thing
         raise ArgumentError(_NO_PICTURE, try_="blocks=(ImageBlock, BBoxBlock, BBoxLblBlock)")
 
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PlacedBoxes:
-        return PlacedBoxes.joined(parts, [shown(item) for item in items])
+    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PendingBoxes:
+        return PendingBoxes.joined(parts, [shown(item) for item in items])
 
-    def begin_batch(self, batch: Tensor | PlacedBoxes) -> PlacedBoxes:
-        return PlacedBoxes.from_batch(batch) if isinstance(batch, Tensor) else batch
+    def begin_batch(self, batch: Tensor | PendingBoxes) -> PendingBoxes:
+        return PendingBoxes.from_batch(batch) if isinstance(batch, Tensor) else batch
 
-    def settle(self, batch: Tensor | PlacedBoxes) -> Tensor:
+    def materialize(self, batch: Tensor | PendingBoxes) -> Tensor:
         return batch if isinstance(batch, Tensor) else batch.read()
 
-    def to_model(self, batch: Tensor | PlacedBoxes) -> Tensor:
-        return self.settle(batch)
+    def to_model(self, batch: Tensor | PendingBoxes) -> Tensor:
+        return self.materialize(batch)
 
     def decode(self, encoded: Tensor) -> NDArray[np.float32]:
         """Without what only fills up a row: (K, 4), still in −1..1."""
@@ -147,12 +147,12 @@ class BBoxLblBlock(Block):
             raise DataError(reason)
         return np.array([self._numbers[label] for label in value], dtype=np.int64)
 
-    def beside(
-        self, thing: NDArray[np.int64] | Tensor | PlacedBoxLabels, sample: Sequence[Any]
-    ) -> PlacedBoxLabels:
-        if isinstance(thing, PlacedBoxLabels):
+    def link_fields(
+        self, thing: NDArray[np.int64] | Tensor | PendingBoxLabels, sample: Sequence[Any]
+    ) -> PendingBoxLabels:
+        if isinstance(thing, PendingBoxLabels):
             return thing
-        found = [each for each in sample if isinstance(each, PlacedBoxes)]
+        found = [each for each in sample if isinstance(each, PendingBoxes)]
         if len(found) != 1:
             raise ArgumentError(
                 f"the labels of boxes belong to one block of boxes, and the sample has {len(found)}",
@@ -166,21 +166,21 @@ class BBoxLblBlock(Block):
             raise ShapeError(
                 f"there are {len(pairs[0][1])} labels for {len(pairs[0][0])} boxes; expected one label a box"
             )
-        return PlacedBoxLabels(pairs, boxes.originals, boxes.maps, padding=self.padding)
+        return PendingBoxLabels(pairs, boxes.originals, boxes.maps, padding=self.padding)
 
-    def encode(self, thing: NDArray[np.int64] | PlacedBoxLabels) -> PlacedBoxLabels:
-        if isinstance(thing, PlacedBoxLabels):
+    def encode(self, thing: NDArray[np.int64] | PendingBoxLabels) -> PendingBoxLabels:
+        if isinstance(thing, PendingBoxLabels):
             return thing
         raise ArgumentError(_NO_PICTURE, try_="blocks=(ImageBlock, BBoxBlock, BBoxLblBlock)")
 
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PlacedBoxLabels:
-        return PlacedBoxLabels.joined(parts, [shown(item) for item in items])
+    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PendingBoxLabels:
+        return PendingBoxLabels.joined(parts, [shown(item) for item in items])
 
-    def settle(self, batch: Tensor | PlacedBoxLabels) -> Tensor:
+    def materialize(self, batch: Tensor | PendingBoxLabels) -> Tensor:
         return batch if isinstance(batch, Tensor) else batch.read()
 
-    def to_model(self, batch: Tensor | PlacedBoxLabels) -> Tensor:
-        return self.settle(batch)
+    def to_model(self, batch: Tensor | PendingBoxLabels) -> Tensor:
+        return self.materialize(batch)
 
     def decode(self, encoded: Tensor) -> L[Any]:
         """The labels, without what only fills up a row."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.augment.geometry import identity
-from plainlearn.augment.pending import PlacedPoints
+from plainlearn.augment.pending import PendingPoints
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ShapeError
 from plainlearn.data.blocks import Block, Geometry
@@ -49,27 +49,27 @@ class PointBlock(Block):
             return f"there are {len(points)} points; expected {self.n_points}, as in the first item"
         return ""
 
-    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PlacedPoints:
-        return PlacedPoints([_to_unit(thing, frame)], np.array([frame], dtype=np.int64), identity())
+    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PendingPoints:
+        return PendingPoints([_to_unit(thing, frame)], np.array([frame], dtype=np.int64), identity())
 
-    def encode(self, thing: NDArray[np.float32] | PlacedPoints) -> Tensor | PlacedPoints:
-        if isinstance(thing, PlacedPoints):
+    def encode(self, thing: NDArray[np.float32] | PendingPoints) -> Tensor | PendingPoints:
+        if isinstance(thing, PendingPoints):
             return thing
         raise ArgumentError(
             "points are measured in the picture they lie on, and there is none in the sample",
             try_="RegressionBlock(n_out=…) for plain numbers",
         )
 
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PlacedPoints:
-        return PlacedPoints.joined(parts, [shown(item) for item in items])
+    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PendingPoints:
+        return PendingPoints.joined(parts, [shown(item) for item in items])
 
-    def begin_batch(self, batch: Tensor | PlacedPoints) -> PlacedPoints:
-        return PlacedPoints.from_batch(batch) if isinstance(batch, Tensor) else batch
+    def begin_batch(self, batch: Tensor | PendingPoints) -> PendingPoints:
+        return PendingPoints.from_batch(batch) if isinstance(batch, Tensor) else batch
 
-    def settle(self, batch: Tensor | PlacedPoints) -> Tensor:
+    def materialize(self, batch: Tensor | PendingPoints) -> Tensor:
         return batch if isinstance(batch, Tensor) else batch.read()
 
-    def to_model(self, batch: Tensor | PlacedPoints) -> Tensor:
+    def to_model(self, batch: Tensor | PendingPoints) -> Tensor:
         return batch if isinstance(batch, Tensor) else batch.read()
 
     def decode(self, encoded: Tensor) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ REST: tuple[float, ...] = (0.0,) * 2
 MOVING: tuple[tuple[float, ...], ...] = ((0.0,) * 5,) * 3
 
 
-def calm_batches() -> Batches:
+def unaugmented_batches() -> Batches:
     """The training items in their order, as validation would see them."""
     raise NotImplementedError
 

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from plainlearn.eject.parts.given import calm_batches, loss_func, metrics, valid_batches
+from plainlearn.eject.parts.given import loss_func, metrics, unaugmented_batches, valid_batches
 from plainlearn.eject.parts.kinds import Batches
 from plainlearn.eject.parts.table import print_row
 
@@ -19,7 +19,7 @@ def fit_head(model: nn.Module, head: nn.Linear) -> None:
     """Make `head` the best linear layer on what reaches it (probing before tuning: Kumar et al., arXiv:2202.10054)."""
     started = time.perf_counter()
     print("The head, on features computed once:", flush=True)
-    rows, targets = features(model, head, calm_batches())
+    rows, targets = features(model, head, unaugmented_batches())
     mean = rows.mean(0)
     # Brought to one scale, so that strengths mean the same for all bodies.
     scale = 20.0 / float((rows - mean).square().sum(1).mean().sqrt())
