@@ -21,7 +21,7 @@ RECORDS = HERE / "results"
 PAGE = HERE / "results.md"
 # What a reader wants first; comparisons that are not named here follow by name.
 ORDER = (
-    "digits_accuracy", "digits_speed", "step_overhead", "where_time_goes", "import_time",
+    "digits_accuracy", "digits_speed", "step_overhead", "where_time_goes", "import_time", "reading_path",
     "presizing_quality", "presizing_speed", "pipeline_speed",
     "transfer_pets", "step_transfer", "ddp_overhead", "train_minutes", "predict_speed", "predict_start", "serve_throughput",
     "gpu_fit", "gpu_syncs", "step_overhead_cuda", "gpu_loader", "gpu_resnet",

@@ -16,7 +16,7 @@ fi
 export PYTHONUNBUFFERED=1
 
 # The order is that of results.md. A later issue adds its scripts here.
-comparisons=${*:-digits_accuracy digits_speed step_overhead where_time_goes import_time}
+comparisons=${*:-digits_accuracy digits_speed step_overhead where_time_goes import_time reading_path}
 for later in presizing_quality presizing_speed pipeline_speed jpeg_scales ddp_overhead step_transfer transfer_pets calibration_pets unlike_auroc predict_speed predict_start serve_throughput train_minutes; do
     [ $# -eq 0 ] && [ -f "benchmarks/$later.py" ] && comparisons="$comparisons $later"
 done

@@ -155,7 +155,7 @@ def test_nothing_outside_a_picture_is_read() -> None:
 INTERPRET = """
 import sys, json, torch
 sys.path.insert(0, {here!r})
-from test_sampling_backends import CASES, drawn, maps_for
+from test_backends import CASES, drawn, maps_for
 from plainlearn.augment.sampling.sample import level_curves, sample_images
 for k, (shape, size, mode, pad_mode) in enumerate(CASES):
     images, curves = drawn(shape, k), level_curves(2, shape[2]) * torch.tensor([1.0, 3.0])[:, None, None] - 0.5
