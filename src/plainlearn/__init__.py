@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from plainlearn.core.paths import Path
     from plainlearn.core.seed import set_seed
     from plainlearn.data.block import DataBlock
-    from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
+    from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock, RegressionBlock
     from plainlearn.data.items import get_image_files
     from plainlearn.data.loader import DataLoader
     from plainlearn.data.loaders import DataLoaders
-    from plainlearn.data.regression_block import RegressionBlock
     from plainlearn.datasets.download import untar_data
     from plainlearn.datasets.urls import URLs
     from plainlearn.metrics.functions import accuracy, accuracy_multi, error_rate
@@ -40,7 +39,7 @@ _HOMES = {
     "Learner": "train.loop",
     "MultiCategoryBlock": "data.blocks",
     "Path": "core.paths",
-    "RegressionBlock": "data.regression_block",
+    "RegressionBlock": "data.blocks",
     "URLs": "datasets.urls",
     "accuracy": "metrics.functions",
     "accuracy_multi": "metrics.functions",

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, made
-from plainlearn.data.regression_block import RegressionBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock, made
 from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics import accuracy, accuracy_multi, rmse
 

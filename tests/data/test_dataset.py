@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from plainlearn.core.errors import DataError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.dataset import BlockDataset, Datasets, DrawnDataset, block_dataset, reader
-from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.data.transform import Function
 
 

@@ -18,7 +18,7 @@ import torch
 
 from plainlearn.core.errors import ArgumentError, DataError, DownloadError, MissingFileError, StorageError
 from plainlearn.core.seed import set_seed
-from plainlearn.data.labelled_files import Labelled
+from plainlearn.data.labelled_items import Labelled
 from plainlearn.datasets.download import untar_data
 from plainlearn.datasets.urls import URLs
 from plainlearn.inference.modelfile import read_model_file

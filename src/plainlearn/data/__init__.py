@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plainlearn.data.block import DataBlock
     from plainlearn.data.block_loaders import BlockLoaders
-    from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
+    from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
     from plainlearn.data.collating import collate
     from plainlearn.data.columns import TensorRows
     from plainlearn.data.dataset import BlockDataset, Datasets
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from plainlearn.data.label import ColReader, FuncLabeller, RegexLabeller, parent_label, using_attr
     from plainlearn.data.loader import DataLoader
     from plainlearn.data.loaders import DataLoaders
-    from plainlearn.data.regression_block import RegressionBlock
     from plainlearn.data.split import (
         ColSplitter,
         FuncSplitter,
@@ -52,7 +51,7 @@ _HOMES = {
     "RandomSplitter": "data.split",
     "Record": "datasets.shards",
     "RegexLabeller": "data.label",
-    "RegressionBlock": "data.regression_block",
+    "RegressionBlock": "data.blocks",
     "RemotePath": "datasets.remote",
     "TensorRows": "data.columns",
     "TrainTestSplitter": "data.split",

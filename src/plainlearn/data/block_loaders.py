@@ -29,8 +29,7 @@ from plainlearn.data.dataset import (
 )
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
-from plainlearn.data.resizing import Size, at_size, sets_size
-from plainlearn.data.transform import Transform, for_side
+from plainlearn.data.transform import Size, Transform, at_size, for_side, sets_size
 from plainlearn.data.validate_items import LeftOut, audit_of
 
 

@@ -16,8 +16,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block
 from plainlearn.data.label import ColReader
-from plainlearn.data.resizing import Size, at_size
-from plainlearn.data.transform import Function, Transform, for_side
+from plainlearn.data.transform import Function, Size, Transform, at_size, for_side
 from plainlearn.datasets.shards import nearby_order
 
 Getter = Callable[[Any], Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
@@ -13,6 +14,9 @@ from plainlearn.core.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from plainlearn.data.blocks import Block
+
+#: A side, or (height, width).
+Size = int | tuple[int, int]
 
 
 class Transform:
@@ -139,3 +143,16 @@ def for_side(transforms: Sequence[Transform], side: int) -> tuple[Transform, ...
     return tuple(
         sorted((each for each in transforms if each.acts_on(side)), key=lambda transform: transform.order)
     )
+
+
+def at_size(transforms: Sequence[Transform], size: Size) -> tuple[Transform, ...]:
+    """The transforms, with those that set a size set to this one; a side, or (height, width)."""
+    return tuple(
+        cast(Transform, dataclasses.replace(cast(Any, each), size=size)) if sets_size(each) else each
+        for each in transforms
+    )
+
+
+def sets_size(transform: Transform) -> bool:
+    """Whether a transform brings what it acts on to a size of its own."""
+    return getattr(transform, "size", None) is not None

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from plainlearn.core.errors import DataError, PlainlearnError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.labelled_items import LabelledItems
-from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.inference.evaluation import Evaluation, of_classes, of_labels, of_numbers
 from plainlearn.inference.item_predictor import ItemPredictor, Prediction
 

@@ -11,8 +11,7 @@ from plainlearn.augment import transforms
 from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.pipeline import ReadAs
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, PlainlearnError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
-from plainlearn.data.regression_block import RegressionBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.inference.modelfile import ModelFile
 from plainlearn.inference.serialize import Kind, Registry, checked_fields, from_plain, kinds
 from plainlearn.models.model import Recipe, model_from

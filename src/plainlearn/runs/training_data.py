@@ -14,8 +14,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
-from plainlearn.data.labelled_files import FileOf, Labelled, LabelOf
-from plainlearn.data.labelled_items import labelled_items
+from plainlearn.data.labelled_items import FileOf, Labelled, LabelOf, labelled_items
 from plainlearn.data.split import IndexSplitter, RandomSplitter, TrainTestSplitter
 from plainlearn.data.validate_items import DataWarning
 from plainlearn.images.file_facts import gather

@@ -14,22 +14,21 @@ from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
 from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock
+from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.items import get_image_files
 from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
-from plainlearn.data.labelled_files import (
+from plainlearn.data.labelled_items import (
     FileOf,
     Labelled,
     LabelOf,
+    read_csv,
     refuse_leaks,
     refuse_loose,
     refuse_missing,
     refuse_unlabelled,
     without_repeats,
 )
-from plainlearn.data.regression_block import RegressionBlock
 from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
-from plainlearn.data.tables import read_csv
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 
 AnyPath = str | os.PathLike[str]
