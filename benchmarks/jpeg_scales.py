@@ -23,10 +23,10 @@ import torch
 from harness import Report, add_data_option, pets_in, positive
 from presizing_scenes import Array, drawn, ideal, in_view, photos, psnr, ssim
 
-from plainlearn.augment.geometry import Maps, compose, crop, identity, rotate
+from plainlearn.augment.geometry import Maps, compose, crop, identity, rotate, scaled_jpeg_crop
 from plainlearn.augment.sampling.sample import sample_images
 from plainlearn.images.decode import Wish, decode
-from plainlearn.images.scaled_jpeg import ScaledJpeg, jpeg_frame
+from plainlearn.images.scaled_jpeg import jpeg_frame
 
 SPARES = (1.5, 2.0, 2.5, 3.0, 4.0)
 MOST = 180  # output pixels a side: the ideal reads 36 times as many
@@ -66,7 +66,7 @@ def scores(case: Case, spare: float, scale: int) -> Iterator[dict[str, float]]:
     assert frame is not None
     for each in (1, scale):
         pixels = decode(case.data, "", Wish(scale=each))
-        where: Maps = identity() if each == 1 else ScaledJpeg(pixels, frame, each).maps()
+        where: Maps = identity() if each == 1 else scaled_jpeg_crop(*frame, each, pixels.shape)
         read = sample_images([pixels], compose(where, maps), (side, side))
         out = (read[0].permute(1, 2, 0) * 255).numpy().clip(0, 255)
         yield {name: psnr(out, wanted[name], view) for name in ("lz", "box")} | {

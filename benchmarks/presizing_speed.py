@@ -36,10 +36,11 @@ from harness import (
 from peers import peers_python, versions_in
 from presizing_scenes import LARGE, SIZE, draws, photos
 
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.geometry import compose, fit
 from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.pipeline import Pipeline, aug_transforms
 from plainlearn.augment.sampling.sample import level_curves, sample_images
+from plainlearn.course.tensor_image import Pipeline
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 THEIRS = ("fastai", "torchvision", "kornia")

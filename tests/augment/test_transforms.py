@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from plainlearn.augment import geometry
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.lighting import Brightness, Contrast, Hue
 from plainlearn.augment.pending import PendingImage
-from plainlearn.augment.pipeline import aug_transforms
 from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from plainlearn.augment.pipeline import Pipeline, setup_aug_tfms
-from plainlearn.augment.transforms import Rotate, Warp, Zoom
+from plainlearn.augment.aug_transforms import setup_aug_tfms
+from plainlearn.augment.lighting import Hue, Normalize
+from plainlearn.augment.transforms import Flip, Rotate, Warp, Zoom
 from plainlearn.core.errors import ShapeError
-from plainlearn.course.tensor_image import TensorImage
+from plainlearn.course.tensor_image import Pipeline, TensorImage
 
 IMAGES = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0)).mul(255).round() / 255
 
@@ -47,3 +48,21 @@ def test_a_clone_is_its_own_and_an_array_its_values() -> None:
     assert repr(image) == "TensorImage: torch.float32 (2, 3, 20, 30)"
     with pytest.raises(ShapeError, match=r"expected a tensor \(N, C, H, W\) or \(C, H, W\)"):
         TensorImage(torch.zeros(3))
+
+
+def test_the_course_s_pipeline_turns_zooms_and_tilts_a_batch_once() -> None:
+    images = torch.rand(2, 3, 30, 20)
+    tfms = setup_aug_tfms(
+        [
+            Rotate(draw=30, p=1, size=24),
+            Zoom(draw=1.2, p=1.0, size=24),
+            Warp(draw_x=0, draw_y=0.2, p=1.0, size=24),
+        ]
+    )
+    once = Pipeline(tfms)(images, seed=1)
+    assert once.shape == (2, 3, 24, 24) and torch.equal(once, Pipeline(tfms)(images, seed=1))
+    normalize = Pipeline([Normalize((0.5,), (0.25,))])
+    assert torch.allclose(normalize.decode(normalize(images)), (images * 255).round() / 255, atol=1e-5)
+    assert repr(Pipeline([Flip(), Hue])).startswith("Pipeline: Flip(p=0.5")
+    with pytest.raises(ShapeError, match=r"expected a batch, a tensor \(N, C, H, W\)\n  Try images\[None\]"):
+        Pipeline(tfms)(images[0])

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.pipeline import aug_transforms
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data import CategoryBlock, DataBlock, RandomSplitter, get_image_files, parent_label

@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.seed import random_state, set_seed
 from plainlearn.core.trees import flatten

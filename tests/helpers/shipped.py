@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.transforms import Resize
 from plainlearn.cli import main
 from plainlearn.data import CategoryBlock, DataBlock, parent_label

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data.block import DataBlock

@@ -8,9 +8,8 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from plainlearn.augment.geometry import compose, identity
-from plainlearn.augment.min_downscale import min_downscale
-from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.aug_transforms import aug_transforms
+from plainlearn.augment.geometry import compose, identity, scaled_jpeg_crop
 from plainlearn.augment.sampling.sample import sample_images
 from plainlearn.augment.transforms import (
     CropPad,
@@ -21,6 +20,7 @@ from plainlearn.augment.transforms import (
     Rotate,
     Warp,
     Zoom,
+    min_downscale,
 )
 from plainlearn.core.errors import DataError
 from plainlearn.data.block import DataBlock
@@ -90,7 +90,7 @@ def test_the_measure_of_a_shift_sees_half_a_pixel_of_the_original():
     draft = drafted(data, resize)
     whole = load_image(data)
     maps = resize.maps_for(np.array([whole.shape[:2]]), np.random.default_rng(0), train=False)[0]
-    moved = compose(draft.maps(), maps)
+    moved = compose(scaled_jpeg_crop(*draft.frame, draft.scale, draft.pixels.shape), maps)
     moved[:, 0, 2] += 2 * 4 / 645
     seen = [sample_images([pixels], at, (40, 40)) for pixels, at in ((draft.pixels, moved), (whole, maps))]
     assert 0.15 < shift(*seen) < 0.35

@@ -13,8 +13,8 @@ import torch
 from shipped import draw_pictures, small_learner
 from torch import nn
 
+from plainlearn.augment.aug_transforms import ReadAs
 from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.pipeline import ReadAs
 from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, Resize
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.inference.onnx_export import export_onnx

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from shipped import draw_pictures, small_learner
 
+from plainlearn.augment.aug_transforms import ReadAs
 from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.pipeline import ReadAs
 from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, Resize, Rotate
 from plainlearn.core.errors import (
     ArgumentError,

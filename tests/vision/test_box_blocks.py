@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from plainlearn.augment import geometry
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.pending import PendingBoxes
-from plainlearn.augment.pipeline import aug_transforms
 from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.pipeline import aug_transforms
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import DataError
 from plainlearn.data import BlockLoaders, CategoryBlock, ColReader, DataBlock, IndexSplitter, get_image_files

@@ -123,6 +123,17 @@ def fit(
     raise ArgumentError(f"method is {method!r}; expected 'crop', 'pad' or 'squish'", try_="method='crop'")
 
 
+def scaled_jpeg_crop(size: Size, orientation: int, scale: int, decoded: tuple[int, ...]) -> Maps:
+    """Where an upright picture of `size` lies in the pixels, of shape `decoded`, of its JPEG decoded at 1/`scale`.
+
+    A side that `scale` does not divide ends within the last column or row as stored, which EXIF's `orientation`
+    may have turned to be the first.
+    """
+    height, width = (true / (scale * side) for true, side in zip(size, decoded[:2], strict=True))
+    mirrored, upside_down = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+    return crop((1 - width) * mirrored, (1 - height) * upside_down, width, height)
+
+
 def warp(horizontal: npt.ArrayLike = 0.0, vertical: npt.ArrayLike = 0.0) -> Maps:
     """Tilt the picture, as if seen from one side or from above or below.
 

@@ -65,6 +65,13 @@ class Geometric(Transform):
         """What lies beyond the picture from here on, given what was said before."""
         return before
 
+    def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size] | None:
+        """How many pixels of a picture of `size` one pixel of the outcome spans at least, along a side; and its new size.
+
+        Of a warped picture on the average. None where it is not known.
+        """
+        return None
+
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
@@ -149,6 +156,11 @@ class Resize(Geometric):
         )
         return geometry.fit(sizes, size, self.method, x=x, y=y), size
 
+    def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size]:
+        to = _checked_size(self.size)
+        down, across = size[0] / to[0], size[1] / to[1]
+        return (max(down, across) if self.method == "pad" else min(down, across)), to
+
 
 @dataclass(frozen=True)
 class RandomResizedCrop(Geometric):
@@ -189,6 +201,21 @@ class RandomResizedCrop(Geometric):
         x, y = rng.random((2, count))
         return geometry.crop(x * (1 - w), y * (1 - h), w, h), size
 
+    def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size]:
+        to = _checked_size(self.size)
+        height, width = self._smallest_crop(*size) if train else size
+        return min(height / to[0], width / to[1]), to
+
+    def _smallest_crop(self, height: float, width: float) -> tuple[float, float]:
+        """The least height and width that it can draw, though not both at once."""
+        narrow, wide = self.ratio
+        area = self.min_scale * height * width
+        ratio = min(max(width / height, narrow), wide)  # of what it takes where none of its tries fits
+        return (
+            min(math.sqrt(area / wide), height, width / ratio),
+            min(math.sqrt(area * narrow), width, height * ratio),
+        )
+
 
 class _Random(Geometric):
     """A transform that acts on a share `p` of the pictures, in training only; a `size` holds in validation too."""
@@ -218,6 +245,15 @@ class _Random(Geometric):
             return geometry.identity(len(sizes)), size
         return self._drawn_maps(sizes, rng.random(len(sizes)) < self.p, rng), size
 
+    def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size] | None:
+        to = size if self.size is None else _checked_size(self.size)
+        magnified = self._max_magnification() if train else 1.0
+        return None if magnified is None else (min(size[0] / to[0], size[1] / to[1]) / magnified, to)
+
+    def _max_magnification(self) -> float | None:
+        """How many times larger it can show a part; None if a function of somebody's own says so."""
+        return 1.0
+
 
 @dataclass(frozen=True)
 class Flip(_Random):
@@ -243,6 +279,12 @@ class Dihedral(_Random):
 
     def _drawn_maps(self, sizes: Sizes, chosen: Chosen, rng: Rng) -> Maps:
         return geometry.dihedral(np.where(chosen, rng.integers(0, 8, len(sizes)), 0))
+
+    def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size] | None:
+        if not train:
+            return super().min_downscale(size, train=train)
+        to = size if self.size is None else _checked_size(self.size)
+        return min(size) / max(to), to  # it may swap the sides
 
 
 class _Showing(_Random):
@@ -312,6 +354,11 @@ class Zoom(_Showing):
         x, y = (_drawn(each, count, lambda: rng.random(count)) for each in (self.draw_x, self.draw_y))
         return geometry.zoom(np.where(chosen, scale, 1.0), x, y)
 
+    def _max_magnification(self) -> float | None:
+        if callable(self.draw):
+            return None
+        return max(1.0, self.max_zoom if self.draw is None else self.draw)
+
 
 @dataclass(frozen=True)
 class Warp(_Showing):
@@ -347,6 +394,15 @@ class Warp(_Showing):
             x, y = x * shrink, y * shrink
         return geometry.warp(x, y)
 
+    def _max_magnification(self) -> float | None:
+        moved = 0.0
+        for draw in (self.draw_x, self.draw_y):
+            if callable(draw):
+                return None
+            moved = max(moved, abs(self.magnitude if draw is None else draw))
+        # Near corners come closer than this, at 0.2 by 1.8, and far ones go; the mean of all is 1 or more.
+        return 1 / max(1 - moved, 0.01)
+
 
 @dataclass(frozen=True)
 class CropPad(Geometric):
@@ -370,6 +426,32 @@ class CropPad(Geometric):
         h, w = height / sizes[:, 0], width / sizes[:, 1]
         x, y = rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5)
         return geometry.crop(x * (1 - w), y * (1 - h), w, h), (height, width)
+
+    def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size]:
+        return 1.0, _checked_size(self.size)
+
+
+def min_downscale(transforms: Sequence[Transform], size: Size, *, train: bool) -> float:
+    """How closely they can look at a picture of `size` (height, width), whatever they draw: pixels for one of the outcome.
+
+    So a JPEG may be decoded smaller. 1 where it is not known, as for transforms of a person's own.
+
+    >>> min_downscale([Resize(460), Flip()], (3000, 4000), train=True)
+    6.521739130434782
+    """
+    footprint = 1.0
+    for transform in transforms:
+        if not isinstance(transform, Geometric):
+            continue
+        kind = type(transform)
+        inherited = (
+            kind.min_downscale.__module__ != kind.__module__
+        )  # what inherits from ours may draw anything
+        known = None if inherited else transform.min_downscale(size, train=train)
+        if known is None:
+            return 1.0
+        footprint, size = footprint * known[0], known[1]
+    return footprint
 
 
 def _checked_size(size: Any) -> Size:

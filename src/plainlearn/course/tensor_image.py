@@ -1,7 +1,7 @@
-"""The course's `TensorImage`: images of a batch by the hand, each change read from the last one's pixels.
+"""Transforms tried on a batch by hand: the course's `Pipeline`, and its `TensorImage`.
 
-Made to show what happens when every transform interpolates; batches are plain tensors, and `Pipeline`
-reads them once.
+`Pipeline` reads the pixels once, as loaders do; `TensorImage` reads each change from the last one's pixels, to show
+what happens when every transform interpolates.
 """
 
 from __future__ import annotations
@@ -12,12 +12,42 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plainlearn.augment.pipeline import Pipeline
+from plainlearn.augment.aug_transforms import setup_aug_tfms
 from plainlearn.augment.transforms import Draw, Resize, Rotate, Size, Warp, Zoom
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ShapeError
 from plainlearn.core.tensors import to_np
-from plainlearn.data.transform import Transform
+from plainlearn.data.transform import Transform, as_transforms
+from plainlearn.vision.blocks import ImageBlock
+
+
+class Pipeline:
+    """Transforms in a row, for trying them on a batch by hand: `Pipeline(aug_transforms())(images)`."""
+
+    def __init__(self, transforms: Any) -> None:
+        self.transforms = tuple(setup_aug_tfms(as_transforms(transforms, "batch_tfms")))
+
+    def __call__(self, images: Any, *, seed: int | None = None) -> Any:
+        """The images (N, C, H, W) uint8, or floats 0..1, transformed as a training batch and finished as floats."""
+        if getattr(images, "ndim", 0) != 4:
+            raise ShapeError(
+                f"the images are {describe(images)}; expected a batch, a tensor (N, C, H, W)",
+                try_="images[None]",
+            )
+        block, rng = ImageBlock(), np.random.default_rng(seed)
+        batch: tuple[Any, ...] = (block.begin_batch(images),)
+        for transform in self.transforms:
+            batch = transform.on_batch(batch, (block,), rng, train=True)
+        return block.to_model(batch[0])
+
+    def decode(self, images: Any) -> Any:
+        """Undo what hides finished images from the eye, such as normalisation; what is moved stays moved."""
+        for transform in reversed(self.transforms):
+            images = transform.decode((images,), (ImageBlock(),))[0]
+        return images
+
+    def __repr__(self) -> str:
+        return f"Pipeline: {' -> '.join(map(repr, self.transforms))}"
 
 
 class TensorImage:

@@ -23,8 +23,8 @@ from numpy import array
 from torch import Tensor, nn
 
 from plainlearn.audit.checks import audit_folder
+from plainlearn.augment.aug_transforms import aug_transforms, setup_aug_tfms
 from plainlearn.augment.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
-from plainlearn.augment.pipeline import Pipeline, aug_transforms, setup_aug_tfms
 from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,
@@ -45,7 +45,7 @@ from plainlearn.core.seed import set_seed
 from plainlearn.core.tensors import Inf, first, noop, params, tensor, to_cpu, to_device, to_np
 from plainlearn.course import pil_image as Image
 from plainlearn.course.pil_image import PILImage, PILImageBW, PILMask, image2tensor
-from plainlearn.course.tensor_image import TensorImage
+from plainlearn.course.tensor_image import Pipeline, TensorImage
 from plainlearn.data import (
     Block,
     CategoryBlock,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 
-from plainlearn.augment.min_downscale import min_downscale
+from plainlearn.augment.transforms import min_downscale
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.dataset import BlockDataset

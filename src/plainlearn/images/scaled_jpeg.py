@@ -1,7 +1,7 @@
 """A JPEG decoded at 1/2, 1/4 or 1/8 of its size, for a picture that is only read small; where its pixels lie.
 
-It stands for the whole picture: it has the true size, and a map says which place of the truth each pixel shows. So
-crops, masks, points and boxes need not know. `jpeg.scale_for` says when it cannot be seen.
+It stands for the whole picture: it has the true size, and `geometry.scaled_jpeg_crop` says which place of the truth each
+pixel shows. So crops, masks, points and boxes need not know. `jpeg.scale_for` says when it cannot be seen.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from plainlearn.augment import geometry
-from plainlearn.augment.geometry import Maps
 from plainlearn.images.headers import BadHeader, read_jpeg
 from plainlearn.images.pixels import Pixels
 
@@ -55,18 +53,6 @@ class ScaledJpeg:
     pixels: Pixels
     frame: JpegFrame
     scale: int
-
-    def maps(self) -> Maps:
-        """Where the picture lies in the pixels, (1, 3, 3).
-
-        A side that `scale` does not divide ends within the last column or row as stored; upright that may be the first.
-        """
-        height, width = (
-            true / (self.scale * side)
-            for true, side in zip(self.frame.size, self.pixels.shape[:2], strict=True)
-        )
-        mirrored, upside_down = self.frame.orientation in (2, 3, 6, 7), self.frame.orientation in (3, 4, 7, 8)
-        return geometry.crop((1 - width) * mirrored, (1 - height) * upside_down, width, height)
 
     def summary(self) -> str:
         """In a few words, for people."""

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plainlearn.augment import geometry, transforms
-from plainlearn.augment.min_downscale import min_downscale
 from plainlearn.augment.sampling.axes import sample_by_axes
 from plainlearn.augment.sampling.kernel import KERNELS, Mode, PadMode
-from plainlearn.augment.transforms import Geometric
+from plainlearn.augment.transforms import Geometric, min_downscale
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data.transform import Transform
 from plainlearn.datasets.remote import RemotePath, is_url
@@ -115,7 +114,11 @@ class Reading:
             value, lambda frame: scale_for(min_downscale(self._item_moves, frame.size, train=False))
         )  # fmt: skip
         pixels, maps, frame = (
-            (thing.pixels, thing.maps(), thing.frame.size)
+            (
+                thing.pixels,
+                geometry.scaled_jpeg_crop(*thing.frame, thing.scale, thing.pixels.shape),
+                thing.frame.size,
+            )
             if isinstance(thing, ScaledJpeg)
             else (thing, geometry.identity(), thing.shape[:2])
         )

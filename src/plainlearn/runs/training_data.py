@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plainlearn.augment.pipeline import aug_transforms
+from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import DataError
 from plainlearn.data.block import DataBlock

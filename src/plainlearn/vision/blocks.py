@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plainlearn.augment.geometry import identity
-from plainlearn.augment.min_downscale import min_downscale
+from plainlearn.augment.geometry import identity, scaled_jpeg_crop
 from plainlearn.augment.pending import PendingImage, PendingMask, different_sizes
+from plainlearn.augment.transforms import min_downscale
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
@@ -110,7 +110,11 @@ class ImageBlock(Block):
         return thing.frame.size if isinstance(thing, ScaledJpeg) else (thing.shape[0], thing.shape[1])
 
     def place(self, thing: NDArray[np.uint8] | ScaledJpeg, frame: tuple[int, int]) -> PendingImage:
-        pixels, maps = (thing.pixels, thing.maps()) if isinstance(thing, ScaledJpeg) else (thing, identity())
+        pixels, maps = (
+            (thing.pixels, scaled_jpeg_crop(*thing.frame, thing.scale, thing.pixels.shape))
+            if isinstance(thing, ScaledJpeg)
+            else (thing, identity())
+        )
         channels_last = pixels if pixels.ndim == 3 else pixels[:, :, None]
         return PendingImage([channels_last], np.array([self.frame(thing)], dtype=np.int64), maps)
 

@@ -24,7 +24,7 @@ from plainlearn.augment.transforms import (
     Zoom,
 )
 from plainlearn.core.describe import describe
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError
 from plainlearn.data.blocks import Block
 from plainlearn.data.transform import Transform, as_transforms
 
@@ -118,36 +118,3 @@ class ReadAs(Transform):
         return tuple(
             replace(each, mode=self.mode) if isinstance(each, PendingImage) else each for each in batch
         )
-
-
-class Pipeline:
-    """Transforms in a row, for trying them on a batch by hand: `Pipeline(aug_transforms())(images)`."""
-
-    def __init__(self, transforms: Any) -> None:
-        self.transforms = tuple(setup_aug_tfms(as_transforms(transforms, "batch_tfms")))
-
-    def __call__(self, images: Any, *, seed: int | None = None) -> Any:
-        """The images (N, C, H, W) uint8, or floats 0..1, transformed as a training batch and finished as floats."""
-        from plainlearn.vision.blocks import ImageBlock
-
-        if getattr(images, "ndim", 0) != 4:
-            raise ShapeError(
-                f"the images are {describe(images)}; expected a batch, a tensor (N, C, H, W)",
-                try_="images[None]",
-            )
-        block, rng = ImageBlock(), np.random.default_rng(seed)
-        batch: tuple[Any, ...] = (block.begin_batch(images),)
-        for transform in self.transforms:
-            batch = transform.on_batch(batch, (block,), rng, train=True)
-        return block.to_model(batch[0])
-
-    def decode(self, images: Any) -> Any:
-        """Undo what hides finished images from the eye, such as normalisation; what is moved stays moved."""
-        from plainlearn.vision.blocks import ImageBlock
-
-        for transform in reversed(self.transforms):
-            images = transform.decode((images,), (ImageBlock(),))[0]
-        return images
-
-    def __repr__(self) -> str:
-        return f"Pipeline: {' -> '.join(map(repr, self.transforms))}"

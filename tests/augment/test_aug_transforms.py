@@ -1,4 +1,4 @@
-"""The usual augmentations: each argument is used, the order is one that works, and a pipeline shows them by hand."""
+"""The usual augmentations: each argument is used, and the order is one that works."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from plainlearn.augment.aug_transforms import ReadAs, aug_transforms, setup_aug_tfms
 from plainlearn.augment.lighting import Brightness, Contrast, Hue, Normalize
-from plainlearn.augment.pipeline import Pipeline, ReadAs, aug_transforms, setup_aug_tfms
 from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,
@@ -19,7 +19,8 @@ from plainlearn.augment.transforms import (
     Warp,
     Zoom,
 )
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError
+from plainlearn.course.tensor_image import Pipeline
 
 
 def test_the_default_list() -> None:
@@ -73,24 +74,6 @@ def test_the_order_is_geometry_light_pixels_normalisation() -> None:
     normalize = Normalize((0.5,), (0.5,))
     mixed = [normalize, Hue(), Contrast(), Rotate(), Brightness(), Flip()]
     assert setup_aug_tfms(mixed) == [Rotate(), Flip(), Contrast(), Brightness(), Hue(), normalize]
-
-
-def test_the_course_s_pipeline_turns_zooms_and_tilts_a_batch_once() -> None:
-    images = torch.rand(2, 3, 30, 20)
-    tfms = setup_aug_tfms(
-        [
-            Rotate(draw=30, p=1, size=24),
-            Zoom(draw=1.2, p=1.0, size=24),
-            Warp(draw_x=0, draw_y=0.2, p=1.0, size=24),
-        ]
-    )
-    once = Pipeline(tfms)(images, seed=1)
-    assert once.shape == (2, 3, 24, 24) and torch.equal(once, Pipeline(tfms)(images, seed=1))
-    normalize = Pipeline([Normalize((0.5,), (0.25,))])
-    assert torch.allclose(normalize.decode(normalize(images)), (images * 255).round() / 255, atol=1e-5)
-    assert repr(Pipeline([Flip(), Hue])).startswith("Pipeline: Flip(p=0.5")
-    with pytest.raises(ShapeError, match=r"expected a batch, a tensor \(N, C, H, W\)\n  Try images\[None\]"):
-        Pipeline(tfms)(images[0])
 
 
 def test_bilinear_reading_is_softer_than_cubic() -> None:
