@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import copy
+import graphlib
+import html
 import importlib
+import importlib.util
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,13 +20,15 @@ from typing import Any
 
 import grimp
 import pytest
+from importlinter.api import read_configuration
+from importlinter.contracts.acyclic_siblings import AcyclicSiblingsContract
+from importlinter.contracts.forbidden import ForbiddenContract
+from importlinter.contracts.layers import LayersContract
+from importlinter.domain.contract import Contract
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "plainlearn"
 FILES = sorted(SOURCE.rglob("*.py"))
-
-# A file that passes 400 lines is asked whether it holds two ideas. Those that answered:
-LONG_FILES: dict[str, str] = {}
 
 #: Modules at a path that the course imports: one line that hands out a list of `course`.
 COURSE_PATHS = {"vision/all.py"}
@@ -46,92 +52,122 @@ def run_python(script: str, *arguments: str) -> str:
     return answer.stdout
 
 
-def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Hold the package in `folder/src` to the contracts of this clone."""
-    run = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-    return subprocess.run(
-        [sys.executable, "-c", run, "--config", str(ROOT / ".importlinter"), "--no-cache"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder / "src"), "COLUMNS": "400", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-    )
-
-
 # ---------------------------------------------------------------- what may import what
 
+CONTRACTS: dict[str, type[Contract]] = {
+    "layers": LayersContract,
+    "forbidden": ForbiddenContract,
+    "acyclic_siblings": AcyclicSiblingsContract,
+}
 
-def test_the_import_contracts_hold() -> None:
-    answer = lint_imports(ROOT)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    """Every import between files of the package, those for types and those inside functions too, and what is outside."""
+    return grimp.build_graph("plainlearn", include_external_packages=True, cache_dir=None)
 
 
-# Each: a line that breaks a contract, the file it is planted in, the contract that must turn red.
+def broken_contracts(graph: grimp.ImportGraph) -> set[str]:
+    """The names of the contracts of `.importlinter` that these imports break."""
+    configuration = read_configuration(str(ROOT / ".importlinter"))
+    session = configuration["session_options"]
+    broken: set[str] = set()
+    for options in configuration["contracts_options"]:
+        contract = CONTRACTS[options["type"]](options["name"], session, options)
+        if not contract.check(copy.deepcopy(graph), verbose=False).kept:
+            broken.add(options["name"])
+    return broken
+
+
+def test_the_import_contracts_hold(imports: grimp.ImportGraph) -> None:
+    assert broken_contracts(imports) == set()
+
+
+# Each: an import that breaks a contract, and the contract that must turn red.
 PLANTS = [
-    ("core/planted.py", "import plainlearn.data", "Imports point down only"),
-    ("core/planted.py", "def on_use():\n    import plainlearn.data", "Imports point down only"),
-    ("optim/planted.py", "import plainlearn.losses", "Imports point down only"),
-    ("inference/__init__.py", "import plainlearn.train", "Imports point down only"),
-    ("a_new_package/__init__.py", "", "Imports point down only"),
-    ("train/planted.py", "import plainlearn.data", "The loop does not know the data"),
-    ("data/planted.py", "import plainlearn.train", "Imports point down only"),
-    ("app/__init__.py", "import plainlearn.train", "Serving does not need training"),
-    ("core/planted.py", "def on_use():\n    import PIL.Image", "Nothing below images knows pixels"),
-    ("data/planted.py", "import matplotlib.pyplot", "Nothing below images knows pixels"),
-    ("train/planted.py", "import torchvision", "Nothing below images knows pixels"),
-    ("losses/planted.py", "import timm", "Nothing below images knows pixels"),
-    ("interpret/__init__.py", "import fastapi", "Nothing below images knows pixels"),
-    ("core/figures.py", "import PIL.Image", "Nothing below images knows pixels"),
+    ("core.planted", "plainlearn.data", "Imports point down only"),
+    ("optim.planted", "plainlearn.losses", "Imports point down only"),
+    ("inference.planted", "plainlearn.train", "Imports point down only"),
+    ("data.planted", "plainlearn.train", "Imports point down only"),
+    ("images.planted", "plainlearn.augment.geometry", "Imports point down only"),
+    ("a_new_room.planted", "plainlearn.core.errors", "Imports point down only"),
+    ("train.planted", "plainlearn.data.loader", "The loop does not know the data, nor the data the loop"),
+    ("train.planted", "plainlearn.losses", None),
+    ("app.planted", "plainlearn.train.loop", "Serving does not need training"),
+    ("app.planted", "plainlearn.vision.learner", "Serving does not need training"),
+    ("images.planted", "torch", "A file becomes pixels without torch"),
+    ("core.planted", "PIL", "Nothing below images knows pixels, plots or the web"),
+    ("data.planted", "matplotlib", "Nothing below images knows pixels, plots or the web"),
+    ("train.planted", "torchvision", "Nothing below images knows pixels, plots or the web"),
+    ("losses.planted", "timm", "Nothing below images knows pixels, plots or the web"),
+    ("interpret.planted", "fastapi", "Nothing below images knows pixels, plots or the web"),
+    ("core.figures", "PIL", "Nothing below images knows pixels, plots or the web"),
 ]
 
 
-@pytest.mark.parametrize(("file", "line", "contract"), PLANTS)
-def test_a_planted_import_breaks_its_contract(file: str, line: str, contract: str, tmp_path: Path) -> None:
-    package = tmp_path / "src" / "plainlearn"
-    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "onboard"))
-    planted = package / file
-    planted.parent.mkdir(exist_ok=True)
-    for folder in (planted.parent, package / "data", package / "train"):
-        if not (folder / "__init__.py").exists():
-            folder.mkdir(exist_ok=True)
-            (folder / "__init__.py").touch()
-    planted.write_text(f"{planted.read_text() if planted.exists() else ''}\n{line}\n")
-    answer = lint_imports(tmp_path)
-    broken = [row for row in answer.stdout.splitlines() if " BROKEN" in row]
-    assert answer.returncode == 1, answer.stdout + answer.stderr
-    assert any(row.startswith(contract) for row in broken), answer.stdout
+@pytest.mark.parametrize(("importer", "imported", "contract"), PLANTS)
+def test_a_planted_import_breaks_its_contract(
+    importer: str, imported: str, contract: str | None, imports: grimp.ImportGraph
+) -> None:
+    graph = copy.deepcopy(imports)
+    room = f"plainlearn.{importer.partition('.')[0]}"
+    for module in (room, f"plainlearn.{importer}"):
+        if module not in graph.modules:
+            graph.add_module(module)
+    if imported not in graph.modules:
+        graph.add_module(imported, is_squashed=True)
+    graph.add_import(importer=f"plainlearn.{importer}", imported=imported)
+    assert (contract in broken_contracts(graph)) if contract else broken_contracts(graph) == set()
 
 
-def test_packages_that_import_each_other_break_a_contract(tmp_path: Path) -> None:
-    package = tmp_path / "src" / "plainlearn"
-    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "onboard"))
-    (package / "core" / "planted.py").write_text("import plainlearn._version\n")
-    (package / "_version.py").write_text("import plainlearn.core\n")
-    answer = lint_imports(tmp_path)
-    assert "No cycles between packages BROKEN" in answer.stdout, answer.stdout + answer.stderr
+def cycle_in(graph: grimp.ImportGraph) -> list[str]:
+    """Files of the package that import each other in a circle; empty if there are none."""
+    files = {name for name in graph.modules if name.partition(".")[0] == "plainlearn"}
+    needed = {file: graph.find_modules_directly_imported_by(file) & files for file in files}
+    for path in COURSE_PATHS:
+        needed[f"plainlearn.{path.removesuffix('.py').replace('/', '.')}"] = set()
+    try:
+        graphlib.TopologicalSorter(needed).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
 
 
-def file_cycles(graph: grimp.ImportGraph) -> set[tuple[str, str]]:
-    """Imports that would have to go so that no two files of any one package need each other."""
-    packages = [name for name in graph.modules if graph.find_children(name)]
-    return {pair for package in packages for pair in graph.nominate_cycle_breakers(package)}
+def test_no_file_imports_one_that_imports_it(imports: grimp.ImportGraph) -> None:
+    assert cycle_in(imports) == []
+    for importer, imported in (
+        ("plainlearn.core.errors", "plainlearn.core.tensors"),
+        ("plainlearn.cli.demo", "plainlearn.cli.root"),
+    ):
+        graph = copy.deepcopy(imports)
+        graph.add_import(importer=importer, imported=imported)
+        assert importer in cycle_in(graph)
 
 
-def test_no_file_imports_one_that_imports_it() -> None:
-    # A type may point back, as when a callback names the Learner: that import is not run.
-    graph = grimp.build_graph("plainlearn", exclude_type_checking_imports=True, cache_dir=None)
-    # The handle `learn.eject` imports on use what stands above all else: the one exception, as in .importlinter.
-    for line in dict.fromkeys((ROOT / ".importlinter").read_text().splitlines()):
-        importer, arrow, imported = line.strip().partition(" -> ")
-        if arrow and "*" not in line and imported.startswith("plainlearn"):
-            graph.remove_import(importer=importer, imported=imported)
-    assert file_cycles(graph) == set()
-    graph.add_import(importer="plainlearn.core.errors", imported="plainlearn.core")
-    graph.add_import(importer="plainlearn.cli.demo", imported="plainlearn.cli.root")
-    assert ("plainlearn.cli.demo", "plainlearn.cli.root") in file_cycles(graph) or (
-        "plainlearn.cli.root",
-        "plainlearn.cli.demo",
-    ) in file_cycles(graph)
+def house_picture() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("house_picture", ROOT / "scripts" / "house_picture.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_and_the_picture_show_the_rooms_that_exist() -> None:
+    house = house_picture()
+    rows = house.layers()
+    rooms = [room for row in rows for room in row]
+    assert sorted(rooms) == sorted(file.parent.name for file in SOURCE.glob("*/__init__.py"))
+    readme = (ROOT / "README.md").read_text().splitlines()
+    assert [line for line in readme if line.startswith("| [`") and "/`](src/plainlearn/" in line] == [
+        house.map_row(room) for room in rooms
+    ], "the README's map says something else than the rooms' docstrings"
+    page = (ROOT / "CONTRIBUTING.md").read_text().partition("## The rooms")[2].split("```")[1]
+    assert page.split("\n")[1:-1] == [" | ".join(f"{room}/" for room in row) for row in rows]
+    picture = html.unescape((ROOT / "docs" / "images" / "house.svg").read_text())
+    arrows = set(re.findall(r"<title>(\w+)->(\w+)</title>", picture))
+    assert arrows == set(house.without_detours(house.imports_between(rooms))), (
+        "python scripts/house_picture.py"
+    )
 
 
 # ---------------------------------------------------------------- what importing costs and changes
@@ -258,11 +294,14 @@ def complaints(tree: ast.AST) -> Iterator[str]:
                 yield f"line {node.lineno}: {called}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_a_file_has_no_habit_that_we_do_without(file: Path) -> None:
-    found = list(complaints(ast.parse(file.read_text("utf-8"))))
+def test_no_file_has_a_habit_that_we_do_without() -> None:
+    found = [
+        f"{name_of(file)}: {complaint}"
+        for file in FILES
+        for complaint in complaints(ast.parse(file.read_text("utf-8")))
+    ]
     # The course's paths hand out the course's lists.
-    assert [each for each in found if not ("star" in each and name_of(file) in COURSE_PATHS)] == []
+    assert [each for each in found if not (each.startswith(tuple(COURSE_PATHS)) and "star" in each)] == []
 
 
 @pytest.mark.parametrize(
@@ -284,32 +323,28 @@ def test_the_habits_are_noticed(code: str, complaint: str) -> None:
     assert list(complaints(ast.parse("torch.load(p, weights_only=True)"))) == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_a_file_says_in_its_first_line_what_it_is(file: Path) -> None:
-    first = file.read_text("utf-8").partition("\n")[0]
-    assert first.startswith(('"""', 'r"""')), f"{first!r} is not the beginning of a docstring"
-    assert len(first.strip('r"')) > 20, f"{first!r} says too little"
-    assert ast.get_docstring(ast.parse(file.read_text("utf-8")))
-
-
-def test_a_long_file_has_a_reason() -> None:
-    lengths = {name_of(file): len(file.read_text("utf-8").splitlines()) for file in FILES}
-    long = {name: length for name, length in lengths.items() if length > 400 and name not in LONG_FILES}
-    assert long == {}, "does it hold two ideas? If not, put it into LONG_FILES with the reason"
-    assert [name for name in LONG_FILES if lengths.get(name, 0) <= 400] == [], (
-        "no longer long, or no longer there"
-    )
+def test_every_file_says_in_its_first_line_what_it_is() -> None:
+    silent: list[str] = []
+    for file in FILES:
+        text = file.read_text("utf-8")
+        first = text.partition("\n")[0]
+        says = first.startswith(('"""', 'r"""')) and len(first.strip('r"')) > 20
+        if not says or not ast.get_docstring(ast.parse(text)):
+            silent.append(f"{name_of(file)} begins with {first!r}")
+    assert silent == [], "expected a docstring that says in one line what the file is"
 
 
 # ---------------------------------------------------------------- what is public
 
 
-@pytest.mark.parametrize("name", modules())
-def test_every_public_name_exists_once(name: str) -> None:
-    module: ModuleType = importlib.import_module(name)
-    public: list[str] = getattr(module, "__all__", [])
-    assert [entry for entry in public if not hasattr(module, entry)] == []
-    assert len(public) == len(set(public)), "a name is listed twice"
+def test_every_public_name_exists_once() -> None:
+    wrong: list[str] = []
+    for name in modules():
+        module = importlib.import_module(name)
+        public: list[str] = getattr(module, "__all__", [])
+        wrong += [f"{name} has no {entry}, which it lists" for entry in public if not hasattr(module, entry)]
+        wrong += [f"{name} lists {entry} twice" for entry in set(public) if public.count(entry) > 1]
+    assert wrong == []
 
 
 def test_the_package_tells_type_checkers_that_it_is_typed() -> None:

@@ -1,1 +1,1 @@
-"""The web: a server that answers for a model file, and its page. It imports `inference` and `vision`, never training."""
+"""The web: a server that answers for a model file, and its page. It imports `inference`, never training."""

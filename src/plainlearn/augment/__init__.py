@@ -1,1 +1,1 @@
-"""Maps that compose, one sampling at the end, light and colour, and the transforms that draw them."""
+"""Maps that compose, the one sampling at the end, light and colour, and the random transforms."""

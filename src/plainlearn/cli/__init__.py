@@ -1,4 +1,4 @@
-"""The `plainlearn` command: one thin function a command, each importing its work when it is called."""
+"""The `plainlearn` command: a thin function each. What a command does is imported when it is called."""
 
 from plainlearn.cli.root import main
 

@@ -1,4 +1,4 @@
-"""The floor of the house: errors, lists, paths, tensors, seeds. It imports nothing of plainlearn's.
+"""The floor of the house: errors that say what to do, `L`, `Path`, tensors, seeds, files written whole.
 
 Only what is free of torch is named here, so that `plainlearn --help` answers at once.
 """

@@ -1,4 +1,4 @@
-"""From files, lists and tensors to batches. It knows nothing of models or training."""
+"""From files, lists and tensors to batches: the data block, datasets, loaders, splits, labels. It knows nothing of training."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Inference: the model file as plain data, and what predicts from it. It knows nothing of training."""
+"""The model file, the one reading of an input, what predicts from it, how good and how sure it is. It knows nothing of training."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

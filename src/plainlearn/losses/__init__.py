@@ -1,4 +1,4 @@
-"""Losses, each with the activation and the decoding that belong to it."""
+"""What is minimised: losses, each with the activation and the decoding that belong to it."""
 
 from plainlearn.losses.activations import activation_of, decoding_of, unreduced
 from plainlearn.losses.balance import balanced_loss, class_weights

@@ -1,4 +1,4 @@
-"""Optimizers with the course's signatures, parameter groups by depth, schedules."""
+"""How to step: optimizers with the course's signatures, parameter groups by depth, schedules."""
 
 from plainlearn.optim.build import make_optimizer
 from plainlearn.optim.groups import learning_rates, parameter_groups, trainable_params

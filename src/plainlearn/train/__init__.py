@@ -1,4 +1,4 @@
-"""Training: the loop, its callbacks, evaluation and recipes. It knows nothing of files or images."""
+"""The loop (**`train/loop.py`, read this first**), its callbacks, evaluation and recipes. It knows nothing of files or images."""
 
 from plainlearn.train.callback import Callback
 from plainlearn.train.checkpoint import Checkpoint

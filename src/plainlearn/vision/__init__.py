@@ -1,1 +1,1 @@
-"""Images: opening, geometry, augmentation, models, pictures of results."""
+"""Pictures as data: blocks, loaders and learners in one line, and showing; it introduces the rooms to each other."""
