@@ -1,0 +1,5 @@
+"""The old place of `plainlearn.datasets.shards`, which hands out its names."""
+
+from plainlearn.core.moved import moved
+
+__getattr__ = moved(__name__, "plainlearn.datasets.shards")
