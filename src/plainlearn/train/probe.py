@@ -107,7 +107,7 @@ def probe(learner: Learner) -> Probe:
         valid = None if dls.valid is None else features_of(learner, dls.valid, head)
     seen = train.targets if valid is None else torch.cat([train.targets, valid.targets])
     classes = head.linear.out_features if head.linear is not None else int(seen.max()) + 1
-    layer, strength, folds = _fitted(train, classes, loss_func)
+    layer, strength, folds = fit_linear(train, classes, loss_func)
     hits = torch.zeros(0) if valid is None else (layer(valid.rows).argmax(1) == valid.targets).float()
     mean = sum(folds) / len(folds)
     spread = math.sqrt(sum((fold - mean) ** 2 for fold in folds) / max(len(folds) - 1, 1))
@@ -154,7 +154,7 @@ def fit_head(learner: Learner) -> Epoch:
     learner.progress.say("The head, on features computed once:")
     with learner.progress.fit_scope(view):
         train = features_of(learner, unaugmented_batches(learner), head)
-        layer, _, _ = _fitted(train, head.linear.out_features, _class_loss(learner))
+        layer, _, _ = fit_linear(train, head.linear.out_features, _class_loss(learner))
         with torch.no_grad():
             head.linear.weight.copy_(layer.weight)
             head.linear.bias.copy_(layer.bias)
@@ -194,7 +194,7 @@ def _class_loss(learner: Learner) -> LossFunc:
     return loss_func
 
 
-def _fitted(train: Features, classes: int, loss_func: LossFunc) -> tuple[nn.Linear, float, list[float]]:
+def fit_linear(train: Features, classes: int, loss_func: LossFunc) -> tuple[nn.Linear, float, list[float]]:
     """The layer, the strength that was chosen, and the accuracy on each fold left out with that strength."""
     mean = train.rows.mean(0)
     centred = train.rows - mean

@@ -75,7 +75,7 @@ class ProgressTable(Callback):
         if self._display is None:
             return
         there = len(epoch.values) if learner.dls.valid is not None else 1
-        numbers = [_number(value) if i < there else "-" for i, value in enumerate(epoch.values)]
+        numbers = [shown_number(value) if i < there else "-" for i, value in enumerate(epoch.values)]
         self._display.row([str(epoch.number), *numbers, clock(epoch.seconds)], epoch)
 
 
@@ -111,7 +111,7 @@ class _Plain(_Display):
         self._write(cells)
 
     def _write(self, cells: Sequence[str]) -> None:
-        print(_aligned(cells, self.names), flush=True)
+        print(aligned(cells, self.names), flush=True)
 
 
 class _Lists(_Plain):
@@ -205,7 +205,7 @@ class _Notebook(_Display):
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.names)
         rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in self._rows)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        text = "\n".join(_aligned(row, self.names) for row in (self.names, *self._rows))
+        text = "\n".join(aligned(row, self.names) for row in (self.names, *self._rows))
         return {"text/html": table + (f"<div>{below}</div>" if below else ""), "text/plain": text}
 
 
@@ -226,7 +226,7 @@ def _where() -> Style:
     return "terminal" if sys.stderr.isatty() and sys.stdout.isatty() else "plain"
 
 
-def _aligned(cells: Sequence[str], names: Sequence[str]) -> str:
+def aligned(cells: Sequence[str], names: Sequence[str]) -> str:
     """A line whose cells stand to the right of the columns, each as wide as its name or its numbers."""
     widths = [max(len(name), _NUMBER_WIDTH) for name in names]
     widths[0] = widths[-1] = _EPOCH_WIDTH
@@ -236,11 +236,11 @@ def _aligned(cells: Sequence[str], names: Sequence[str]) -> str:
 def _shortened(names: Sequence[str], columns: int) -> list[str]:
     """The names, cut where a line would be wider than the terminal; no column is narrower than its numbers."""
     width = max((columns - 2 * _EPOCH_WIDTH) // max(len(names) - 2, 1) - 2, _NUMBER_WIDTH)
-    fits = len(_aligned(names, names)) <= columns
+    fits = len(aligned(names, names)) <= columns
     return [name if fits or len(name) <= width else name[: width - 1] + "…" for name in names]
 
 
-def _number(value: float) -> str:
+def shown_number(value: float) -> str:
     """Six decimals, as in the course, where they say something and fit the column."""
     tiny = 0 < abs(value) < 1e-5
     forms = (".3e", ".2e") if tiny else (".6f", ".2f", ".3e", ".2e")
