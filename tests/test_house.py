@@ -15,6 +15,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
+from patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -185,7 +186,7 @@ def test_two_at_once_wait_for_each_other(set_up: ModuleType, clone: Path) -> Non
         assert second.stdout is not None
         assert second.stdout.readline() == "plainlearn: another make is setting up .venv; waiting for it\n"
         assert second.poll() is None
-    assert second.communicate(timeout=60)[0] == "mine\n"
+    assert second.communicate(timeout=PATIENCE)[0] == "mine\n"
 
 
 # ---------------------------------------------------------------- what is missing, in one sentence

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from patience import PATIENCE
 from PIL import Image, ImageOps
 
 from plainlearn.inference.onnx_export import export_onnx
@@ -113,12 +114,12 @@ def port(shipped: Shipped) -> Iterator[int]:
             raise AssertionError(f"it does not serve: {said}")
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 def test_the_server_agrees(shipped: Shipped, port: int) -> None:
     rows: list[list[float]] = []
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         for photo in shipped.photos:
             connection.request("POST", "/predict", photo.read_bytes(), {"Content-Type": "image/jpeg"})
             (answer,) = json.loads(connection.getresponse().read())["predictions"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 from serving import Quick, Running, form, png, running
 
 from plainlearn.app.limits import Limits
@@ -173,7 +174,7 @@ def test_too_large_a_body_is_refused_by_its_declared_length_before_it_is_sent(tm
     import http.client
 
     with running(tmp_path, limits=Limits(body=10_000)) as small:
-        connection = http.client.HTTPConnection("127.0.0.1", small.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", small.port, timeout=PATIENCE)
         connection.putrequest("POST", "/predict")
         for name, value in {"Content-Type": "image/png", "Content-Length": "10001"}.items():
             connection.putheader(name, value)
@@ -223,7 +224,7 @@ def test_a_full_queue_is_429_and_says_when_to_come_again(tmp_path: Path) -> None
         assert status == 429 and response.headers["Retry-After"] == "1" and "full" in found["error"]
         assert small.call("GET", "/health")[1]["inside"] == 2
         quick.opened.set()
-        inside.join(20)
+        inside.join(PATIENCE)
         assert small.predict(png())[0] == 200
 
 
@@ -248,7 +249,7 @@ def test_those_who_wait_at_the_same_time_are_answered_by_few_runs(tmp_path: Path
         wait_until(lambda: found.service.inside == 12)
         quick.opened.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert len(answers) == 12 and len(quick.runs) <= 3
         for level, (status, content) in answers:
             assert status == 200 and content["predictions"][0]["unlike"]["score"] == round(level / 255, 4)
@@ -270,7 +271,7 @@ def test_who_hangs_up_gives_the_place_in_the_queue_free(tmp_path: Path) -> None:
             wait_until(lambda: found.service.inside == 2)
         wait_until(lambda: found.service.inside == 1)
         quick.opened.set()
-        first.join(20)
+        first.join(PATIENCE)
 
 
 # ---------------------------------------------------------------- who may ask

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from plainlearn.app.batcher import Batcher, Budget, Full
 
@@ -30,11 +31,11 @@ class Gate:
     def __call__(self, samples: list[int]) -> Sequence[int]:
         self.calls.append(samples)
         self.begun.release()
-        assert self.opened.acquire(timeout=10)
+        assert self.opened.acquire(timeout=PATIENCE)
         return [10 * sample for sample in samples]
 
     async def entered(self) -> None:
-        assert await asyncio.to_thread(self.begun.acquire, timeout=10)
+        assert await asyncio.to_thread(self.begun.acquire, timeout=PATIENCE)
 
 
 def same(item: int) -> int:
@@ -89,7 +90,7 @@ def test_a_run_waits_for_what_is_being_read_but_not_beyond_its_patience() -> Non
         gate, slow = Gate(open_=True), threading.Event()
 
         def read(item: int) -> int:
-            assert item != 2 or slow.wait(10)
+            assert item != 2 or slow.wait(PATIENCE)
             return item
 
         batcher = Batcher(read, gate, threads=2, patience_seconds=patience)

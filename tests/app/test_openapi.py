@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from serving import running
 
 from plainlearn.app.api import PATHS
@@ -23,7 +24,6 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 413, 415, 422]
 """
 
 
-@pytest.mark.timeout(200)
 def test_what_the_openapi_says_is_what_the_server_does(tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(SETTINGS)
     with running(tmp_path, watch_seconds=3600) as server:
@@ -31,7 +31,7 @@ def test_what_the_openapi_says_is_what_the_server_does(tmp_path: Path) -> None:
             [sys.executable, "-m", "schemathesis.cli", "--config-file", tmp_path / "schemathesis.toml",
              "run", f"http://127.0.0.1:{server.port}/openapi.json", "--checks", "all", "--max-examples", "25",
              "--phases", "examples,coverage,fuzzing", "--seed", "1", "--generation-database", "none", "--no-color"],
-            capture_output=True, text=True, timeout=180, cwd=tmp_path,
+            capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(HERE), "COLUMNS": "200"},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
@@ -51,6 +51,6 @@ def test_a_wrong_openapi_would_be_noticed(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "schemathesis.cli", "run", tmp_path / "openapi.json", "--url",
              f"http://127.0.0.1:{server.port}", "--include-path", "/health", "--phases", "fuzzing", "--max-examples", "5"],
-            capture_output=True, text=True, timeout=180, cwd=tmp_path,
+            capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 1 and "is not of type" in done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 from serving import Quick, png, quick_model, running
 
 from plainlearn.app.limits import Limits
@@ -92,7 +93,7 @@ def test_what_is_in_flight_when_the_file_changes_is_answered_by_the_model_that_i
         assert server.service.inside == 0  # the new one's
         held.opened.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert [(status, found["model"]) for status, found in answers] == [(200, "first")] * 4
         assert server.predict(png())[1]["model"] == "second"
 
@@ -118,7 +119,7 @@ def test_no_request_fails_while_files_are_swapped_under_load(tmp_path: Path) -> 
         wait_until(lambda: "fourth" in seen)
         ended.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert not bad and seen >= {"first", "fourth"} and "damaged" not in seen
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from patience import PATIENCE
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -140,13 +141,12 @@ def test_a_drawing_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
-@pytest.mark.timeout(60)
 def test_a_browser_runs_nothing_of_it(folder: Path, tmp_path: Path) -> None:
     file = audit_folder(folder).write_page(tmp_path / "report.html")
     made = subprocess.run(
         ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chromium'}",
          "--dump-dom", file.as_uri()],
-        capture_output=True, text=True, timeout=50, check=True,
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
     )  # fmt: skip
     assert "<title>Audit: " in made.stdout and "<script" not in made.stdout
     assert made.stdout.count("<img") == file.read_text("utf-8").count("<img") > 3

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from shipped import draw_pictures, leave, small_learner
 
 from plainlearn.data import MultiCategoryBlock, RegressionBlock
@@ -149,6 +150,6 @@ def test_evaluating_does_not_load_the_training_loop(file: Path, photos: Path) ->
         "print([name for name in sys.modules if name.startswith('plainlearn.train')])"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, str(file), str(photos)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code, str(file), str(photos)], capture_output=True, text=True, check=True, timeout=PATIENCE
     )  # fmt: skip
     assert ran.stdout.splitlines()[-2:] == ["0", "[]"] and ran.stderr == ""

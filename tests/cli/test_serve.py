@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from patience import PATIENCE
 from serving import form
 from shipped import draw_pictures, small_learner
 
@@ -44,7 +45,7 @@ class Served:
         self.process, self.said, self.errors = process, said, errors
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.said["port"], timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.said["port"], timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -118,7 +119,7 @@ def test_info_is_the_card(server: Served, folder: Path, capsys: pytest.CaptureFi
 def test_sigterm_answers_what_is_in_flight_and_leaves_with_0(folder: Path) -> None:
     with served(folder / "it.plain") as found:
         image = (folder / "dark" / "0.png").read_bytes()
-        connection = http.client.HTTPConnection("127.0.0.1", found.said["port"], timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", found.said["port"], timeout=PATIENCE)
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Type", "image/png")
         connection.putheader("Content-Length", str(len(image)))
@@ -136,14 +137,14 @@ def test_sigterm_answers_what_is_in_flight_and_leaves_with_0(folder: Path) -> No
         connection.send(image[50:])
         response = connection.getresponse()
         assert response.status == 200 and json.load(response)["predictions"][0]["label"] in ("dark", "light")
-        assert found.process.wait(60) == 0
+        assert found.process.wait(PATIENCE) == 0
 
 
 def test_ctrl_c_ends_it_with_130_and_no_traceback(folder: Path) -> None:
     with served(folder / "it.plain") as found:
         assert found.ask("GET", "/health")[0] == 200
         found.process.send_signal(signal.SIGINT)
-        assert found.process.wait(60) == 130
+        assert found.process.wait(PATIENCE) == 130
         assert found.errors.seek(0) == 0 and "Traceback" not in found.errors.read()
 
 

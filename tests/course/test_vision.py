@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from patience import PATIENCE
+
 import plainlearn.vision.all as face
 
 
@@ -19,6 +21,6 @@ def test_the_star_import_loads_no_heavy_library() -> None:
         "print([name for name in ('torchvision', 'timm', 'scipy', 'numba', 'sklearn', 'fastapi') if name in sys.modules])"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     assert ran.stdout.strip() == "[]"

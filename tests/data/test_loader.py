@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
@@ -531,7 +532,7 @@ def test_items_are_read_by_several_threads_at_a_time() -> None:
 
     class Meeting(Items):
         def __getitem__(self, index: int) -> int:
-            together.wait(20)  # passes only if three are here
+            together.wait(PATIENCE)  # passes only if three are here
             return index
 
     assert lists(DataLoader(Meeting(6), bs=1, num_workers=3)) == [[i] for i in range(6)]

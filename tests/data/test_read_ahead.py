@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from plainlearn.data.read_ahead import AHEAD, read_ahead
 from plainlearn.data.reading import Stopped
@@ -36,7 +37,7 @@ def test_so_many_threads_work_at_a_time() -> None:
     together = threading.Barrier(3)
 
     def do(job: int, stopped: Stopped) -> str:
-        together.wait(20)  # passes only if three are here
+        together.wait(PATIENCE)  # passes only if three are here
         return threading.current_thread().name
 
     names = set(read_ahead(iter(range(6)), do, 3))
@@ -63,7 +64,7 @@ def test_never_more_than_the_bound_is_read_ahead(threads: int) -> None:
     for taken in range(1, 20):
         assert next(results) == taken - 1
         for _ in range(bound if taken == 1 else 1):
-            assert done.acquire(timeout=20)  # the threads do all that they may
+            assert done.acquire(timeout=PATIENCE)  # the threads do all that they may
         # What is taken, and the bound beyond it.
         assert len(asked) <= taken + bound
         assert not done.acquire(timeout=0.01)
@@ -121,7 +122,7 @@ def test_closing_tells_the_threads_to_stop_and_waits_for_them() -> None:
 
     results = read_ahead(iter(range(100)), do, 2)
     next(results)
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE)
     results.close()
     # Those that were begun ended; of the others, none was begun: not all that wait are done.
     assert 1 <= len(ended) <= 2
@@ -206,5 +207,5 @@ def test_a_forgotten_generator_can_be_closed_by_one_of_its_own_threads() -> None
     results = read_ahead(iter(range(10)), do, 1)
     next(results)
     holder.append(results)
-    assert closed.wait(20)
+    assert closed.wait(PATIENCE)
     wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("plainlearn-loader")])

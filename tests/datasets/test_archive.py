@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 import plainlearn
 from plainlearn.core.errors import ArgumentError, DataError, DownloadError, MissingFileError
@@ -41,7 +42,7 @@ def python_alone(
     code: str, *arguments: object, before: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     command = [*before, sys.executable, "-c", ALONE + textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def file(name: str, data: bytes = b"x", **header: object) -> tuple[tarfile.TarInfo, bytes]:

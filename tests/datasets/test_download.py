@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 import plainlearn
 from plainlearn.core.errors import ArgumentError, DataError, DownloadError, MissingFileError
@@ -321,7 +322,7 @@ def test_a_machine_without_network_is_told_so_at_once(home):
             print(error)
         """
     )
-    said, complaint = begun.communicate(timeout=60)
+    said, complaint = begun.communicate(timeout=PATIENCE)
     assert complaint == ""
     assert f"{URLs.PETS} could not be downloaded: the name of the server is not known here" in said
     assert "is this machine online?; PLAINLEARN_MIRROR is not set\n" in said
@@ -337,7 +338,7 @@ def test_two_processes_at_once_get_one_download_and_the_same_folder(web, home):
     second = start_alone("print(untar_data(sys.argv[1]))", url)  # it would say so if it unpacked as well
     waits = second.stderr.readline()
     go_on.set()
-    results = [process.communicate(timeout=60) for process in (first, second)]
+    results = [process.communicate(timeout=PATIENCE) for process in (first, second)]
     assert waits == f"another process is preparing {home / 'data' / 'pets'}: waiting for it\n"
     assert results == [(f"{home / 'data' / 'pets'}\n", "")] * 2
     assert len(web.requests) == 1
@@ -352,7 +353,7 @@ def test_a_killed_process_leaves_nothing_half_unpacked_and_the_next_call_sweeps(
         assert begun.poll() is None, begun.communicate()
         time.sleep(0.001)
     os.kill(begun.pid, signal.SIGKILL)
-    begun.communicate(timeout=60)
+    begun.communicate(timeout=PATIENCE)
     assert not (data / "mnist_sample").exists()
     assert len(list(data.glob(".mnist_sample.*.partial"))) == 1
     untar_data(web.on("/pets.tgz", web.body(PETS)))
@@ -368,7 +369,7 @@ def test_a_download_that_was_killed_is_resumed(web, home):
         assert begun.poll() is None, begun.communicate()
         time.sleep(0.01)
     os.kill(begun.pid, signal.SIGKILL)
-    begun.communicate(timeout=60)
+    begun.communicate(timeout=PATIENCE)
     assert files_in(home / "archives") == [".pets.tgz.part", ".pets.tgz.part.json"]
     assert contents(untar_data(url))
     assert web.ranges() == [None, "bytes=200000-", "bytes=200000-"]
@@ -394,4 +395,4 @@ def test_nothing_here_imports_torch_and_what_is_heavy_waits_for_its_use():
     begun = start_alone(
         "print([name for name in ('torch', 'numpy', 'tqdm', 'filelock', 'tarfile', 'ssl') if name in sys.modules])"
     )
-    assert begun.communicate(timeout=60) == ("[]\n", "")
+    assert begun.communicate(timeout=PATIENCE) == ("[]\n", "")

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 from PIL import Image
 
 from plainlearn.augment.transforms import Resize
@@ -85,7 +86,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.communicate("", timeout=30)
+        process.communicate("", timeout=PATIENCE)
 
 
 def labels(items: Any) -> list[str]:

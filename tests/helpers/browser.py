@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE
+
 
 class Tab:
     """One page. `events` are all that the browser told meanwhile: requests, messages of the console, exceptions."""
@@ -129,7 +131,7 @@ def browser(profile: Path, size: tuple[int, int] = (1200, 900)) -> Iterator[Tab]
         os.close(into)
         os.close(out)
         try:
-            process.wait(10)  # it ends with its pipe
+            process.wait(PATIENCE)  # it ends with its pipe
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from patience import PATIENCE
 
 from plainlearn.app.limits import Limits
 from plainlearn.app.metrics import Metrics
@@ -41,7 +42,7 @@ class Quick:
         return load_image(item)
 
     def judged(self, samples: Sequence[Any]) -> tuple[list[Prediction], Any]:
-        assert self.opened.wait(60)  # longer than any test waits
+        assert self.opened.wait(PATIENCE)  # longer than any test waits
         self.runs.append(len(samples))
         shares = [float(pixels[0, 0, 0]) / 255 for pixels in samples]
         if 1.0 in shares:
@@ -69,7 +70,7 @@ class Running:
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any, http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -107,11 +108,11 @@ def running(folder: Path, predictor: Any = None, **settings: Any) -> Iterator[Ru
     thread = threading.Thread(target=asyncio.run, args=(work(),))
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(PATIENCE)
         yield Running(server, service, listener.getsockname()[1])
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE)
         listener.close()
         assert not thread.is_alive()
 

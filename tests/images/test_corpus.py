@@ -99,7 +99,6 @@ def test_bytes_are_refused_like_the_file(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", cases("skipped"))
-@pytest.mark.timeout(10)
 def test_what_is_no_file_or_is_hidden_is_passed_over_when_listing(case, tmp_path):
     path = created(case, tmp_path)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE
 from PIL import Image
 from shipped import draw_pictures, small_learner
 
@@ -201,7 +202,7 @@ def test_the_command_line_predicts_without_torch(learn: Any, file: Path) -> None
     items = [str(item) for item in learn.dls.datasets.valid.items[:3]]
     ran = subprocess.run(
         [sys.executable, "-c", PROBE, "predict", str(file), "--json", *items, str(Path(items[0]).parent)],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert ran.returncode == 0 and ran.stderr == "", ran.stderr
     *answers, loaded = ran.stdout.splitlines()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE
 
 from plainlearn.core.errors import ArgumentError, DataError, DownloadError, MissingFileError, StorageError
 from plainlearn.core.seed import set_seed
@@ -239,7 +240,7 @@ def test_names_of_classes_may_hold_anything(tmp_path: Path) -> None:
         shown = subprocess.run(
             ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chromium'}",
              "--dump-dom", wanted.report.absolute().as_uri()],
-            capture_output=True, text=True, timeout=50, check=True,
+            capture_output=True, text=True, timeout=PATIENCE, check=True,
         ).stdout  # fmt: skip
         assert "<svg" in shown and "<script" not in shown
         assert shown.count("<section") == wanted.report.read_text("utf-8").count("<section") > 5
@@ -323,7 +324,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(tmp_path: Path, how: 
         if line.split()[:1] == ["2"]:  # a row of the third epoch
             break
     process.send_signal(how)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     if how is signal.SIGINT:
         assert process.returncode == 130, out + err
         assert "--resume" in err

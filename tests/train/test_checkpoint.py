@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE
 from torch import nn
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, StorageError
@@ -287,7 +288,7 @@ def test_a_run_of_two_processes_resumes_in_each(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, *command, str(script), str(tmp_path)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-        capture_output=True, text=True, timeout=240, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == ["equal-0", "equal-1", "models"]

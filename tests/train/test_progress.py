@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 from plainlearn.metrics import mae
 from plainlearn.train import Callback, Epoch, Learner, Recorder
@@ -341,7 +342,7 @@ def test_a_real_notebook_keeps_one_output_for_a_run() -> None:
         "with learn.no_bar(): learn.fit(1)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3").execute()
     (output,) = notebook.cells[1].outputs
     assert output.output_type == "display_data"
     assert output.data["text/html"].count("<tr>") == 4

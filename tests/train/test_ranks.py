@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE
 
 from plainlearn.core.errors import ArgumentError, DataError, MetricError
 from plainlearn.data import DataLoader
@@ -29,7 +30,7 @@ def run(mode: str, out: Path, processes: int, bs: int) -> subprocess.CompletedPr
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return subprocess.run(
         [*started, str(SCRIPT), mode, str(out), str(bs)],
-        env=environment, capture_output=True, text=True, timeout=240, check=False,
+        env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 

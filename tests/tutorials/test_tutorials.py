@@ -69,7 +69,6 @@ def test_there_are_tutorials() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_runs_offline_from_its_first_cell_to_its_last(path: Path, tmp_path: Path) -> None:
     assert not warnings_in(run_offline(nbformat.read(path, as_version=4), tmp_path, notebooks.CELL_SECONDS))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE
 from PIL import Image
 from shipped import draw_pictures, small_learner
 from torch import nn
@@ -191,7 +192,7 @@ def test_predicting_does_not_load_the_training_loop(learn: Any, file: Path) -> N
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     label, modules = ran.stdout.splitlines()
     assert label == learn.predict(item)[0] and modules == "[]"

@@ -50,7 +50,6 @@ def epoch(dls: Any) -> int:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes, sockets and such names are of Unix")
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.timeout(60)
 def test_every_bad_file_among_good_ones_is_left_out_by_name_and_the_epoch_comes_to_its_end(
     folder: Path, workers: int
 ) -> None:
@@ -98,7 +97,6 @@ def test_a_large_picture_is_tried_as_training_reads_it(
     assert opened == [{"mode": "L", "draft_to": 32}, {"mode": "L", "draft_to": 32}, {}]
 
 
-@pytest.mark.timeout(10)
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are of Unix")
 def test_a_pipe_among_the_items_is_left_out_at_once(folder: Path) -> None:
     pipe = folder / "train" / "cat" / "pipe.png"
