@@ -2,7 +2,7 @@
 
 A picture is read through a turn of 4°, once from all of its pixels and once from a smaller decode, and both are held
 against the ideal (see presizing_scenes.py). The figures are decibels of the smaller decode above the full one's: the
-most spare size that loses nothing is `_SPARE_TO_LEARN` in images/jpeg.py. Photos are the pets' own JPEGs, harder than
+most spare size that loses nothing is `_SPARE_TO_LEARN` in images/decode.py. Photos are the pets' own JPEGs, harder than
 a phone's, which are softer pixel for pixel; the drawn scenes are saved at quality 93, colours at full and at half size.
 
     python benchmarks/jpeg_scales.py [--data ../shared/data] [--photos 12]
@@ -25,8 +25,8 @@ from presizing_scenes import Array, drawn, ideal, in_view, photos, psnr, ssim
 
 from plainlearn.augment.geometry import Maps, compose, crop, identity, rotate, scaled_jpeg_crop
 from plainlearn.augment.sampling.sample import sample_images
-from plainlearn.images.decode import Wish, decode
-from plainlearn.images.scaled_jpeg import jpeg_frame
+from plainlearn.images.decode import DecodeOptions, decode
+from plainlearn.images.files import EncodedImage
 
 SPARES = (1.5, 2.0, 2.5, 3.0, 4.0)
 MOST = 180  # output pixels a side: the ideal reads 36 times as many
@@ -62,10 +62,10 @@ def scores(case: Case, spare: float, scale: int) -> Iterator[dict[str, float]]:
     place = (1 - seen_side / width) / 2, (1 - seen_side / height) / 2
     maps = compose(crop(*place, seen_side / width, seen_side / height), rotate(4.0))
     wanted, view = ideal(case.world, maps, side), in_view([maps], side)
-    frame = jpeg_frame(case.data)
+    frame = EncodedImage(case.data).frame
     assert frame is not None
     for each in (1, scale):
-        pixels = decode(case.data, "", Wish(scale=each))
+        pixels = decode(EncodedImage(case.data), DecodeOptions(scale=each))
         where: Maps = identity() if each == 1 else scaled_jpeg_crop(*frame, each, pixels.shape)
         read = sample_images([pixels], compose(where, maps), (side, side))
         out = (read[0].permute(1, 2, 0) * 255).numpy().clip(0, 255)

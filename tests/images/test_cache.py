@@ -20,9 +20,9 @@ from plainlearn.data.block import DataBlock
 from plainlearn.data.blocks import CategoryBlock
 from plainlearn.data.split import IndexSplitter
 from plainlearn.data.transform import Function
-from plainlearn.images import memory
+from plainlearn.images import cache as cache_module
 from plainlearn.images.cache import PixelCache
-from plainlearn.images.files import read_file
+from plainlearn.images.files import EncodedImage, read_file
 from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.vision.blocks import ImageBlock
 
@@ -38,28 +38,35 @@ class Decoder:
     def __init__(self):
         self.asked = 0
 
-    def __call__(self, data, scale=1):
+    def __call__(self, image, scale=1):
         self.asked += 1
-        return np.frombuffer(data, dtype=np.uint8).reshape(2, -1).copy()
+        return np.frombuffer(image.data, dtype=np.uint8).reshape(2, -1).copy()
+
+
+def of_bytes(cache, data, decode):
+    return cache.of_image(EncodedImage(data), decode)
 
 
 @pytest.mark.parametrize("where", ["auto", "memory", "disk"])
 def test_the_same_bytes_are_decoded_once(where):
     cache, decode = PixelCache(where), Decoder()
-    first = cache.of_bytes(b"abcd", decode)
-    again = cache.of_bytes(b"abcd", decode)
+    first = of_bytes(cache, b"abcd", decode)
+    again = of_bytes(cache, b"abcd", decode)
     assert decode.asked == 1
     assert (cache.hits, cache.misses) == (1, 1)
     np.testing.assert_array_equal(first, again)
-    cache.of_bytes(b"abce", decode)
+    of_bytes(cache, b"abce", decode)
     assert decode.asked == 2
 
 
-def test_nothing_is_kept_when_nothing_is_wanted():
-    cache, decode = PixelCache("none"), Decoder()
-    cache.of_bytes(b"abcd", decode)
-    cache.of_bytes(b"abcd", decode)
-    assert decode.asked == 2
+def test_nothing_is_kept_when_nothing_is_wanted(tmp_path, monkeypatch):
+    file, decode = tmp_path / "a.png", Decoder()
+    file.write_bytes(b"abcd")
+    monkeypatch.setattr(ImageDecoder, "_decoded", lambda _, image, scale: decode(image, scale))
+    block = ImageBlock(cache="none")
+    for _ in range(2):
+        assert block.open(file).tobytes() == b"abcd"
+    assert decode.asked == 2 and not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize("where", ["auto", "memory", "disk"])
@@ -67,43 +74,44 @@ def test_what_is_shared_cannot_be_changed(where):
     cache, decode = PixelCache(where), Decoder()
     for _ in range(2):
         with pytest.raises(ValueError, match="read-only"):
-            cache.of_bytes(b"abcd", decode)[:] = 0
-    assert cache.of_bytes(b"abcd", decode).tobytes() == b"abcd"
+            of_bytes(cache, b"abcd", decode)[:] = 0
+    assert of_bytes(cache, b"abcd", decode).tobytes() == b"abcd"
 
 
 def test_ways_of_decoding_are_kept_apart():
     decode = Decoder()
-    PixelCache("disk", "RGB").of_bytes(b"abcd", decode)
-    PixelCache("disk", "L").of_bytes(b"abcd", decode)
+    of_bytes(PixelCache("disk", "RGB"), b"abcd", decode)
+    of_bytes(PixelCache("disk", "L"), b"abcd", decode)
     assert decode.asked == 2
 
 
 def test_memory_and_disk_are_not_filled_beyond_their_share(tmp_path):
     cache, decode = PixelCache("auto", memory=8, disk=8), Decoder()
     for letter in b"abcdef":
-        cache.of_bytes(bytes([letter]) * 4, decode)
+        of_bytes(cache, bytes([letter]) * 4, decode)
     assert len(cache.kept) == 2
     assert len(list((tmp_path / "home").rglob("*.pixels"))) == 2
     for letter in b"abcdef":
-        assert cache.of_bytes(bytes([letter]) * 4, decode).tobytes() == bytes([letter]) * 4
+        assert of_bytes(cache, bytes([letter]) * 4, decode).tobytes() == bytes([letter]) * 4
 
 
 def test_a_picture_on_disk_is_mapped_once(monkeypatch):
-    PixelCache("disk").of_bytes(b"abcd", Decoder())
+    of_bytes(PixelCache("disk"), b"abcd", Decoder())
     cache = PixelCache("disk")
-    first = cache.of_bytes(b"abcd", Decoder())
-    assert cache.of_bytes(b"abcd", Decoder()) is first
+    first = of_bytes(cache, b"abcd", Decoder())
+    assert of_bytes(cache, b"abcd", Decoder()) is first
     monkeypatch.setattr("plainlearn.images.cache._MOST_MAPS", 0)
     cache = PixelCache("disk")
-    assert cache.of_bytes(b"abcd", Decoder()) is not cache.of_bytes(b"abcd", Decoder())
+    assert of_bytes(cache, b"abcd", Decoder()) is not of_bytes(cache, b"abcd", Decoder())
 
 
 def test_another_process_finds_what_is_on_disk(tmp_path):
-    PixelCache("disk").of_bytes(b"abcd", Decoder())
+    of_bytes(PixelCache("disk"), b"abcd", Decoder())
     script = (
         "from plainlearn.images.cache import PixelCache\n"
-        "def no(data, scale): raise SystemExit('decoded again')\n"
-        "print(PixelCache('disk').of_bytes(b'abcd', no).tobytes())"
+        "from plainlearn.images.files import EncodedImage\n"
+        "def no(image, scale): raise SystemExit('decoded again')\n"
+        "print(PixelCache('disk').of_image(EncodedImage(b'abcd'), no).tobytes())"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "b'abcd'"
@@ -111,12 +119,12 @@ def test_another_process_finds_what_is_on_disk(tmp_path):
 
 def test_a_damaged_entry_is_decoded_again(tmp_path):
     decode = Decoder()
-    PixelCache("disk").of_bytes(b"abcd", decode)
+    of_bytes(PixelCache("disk"), b"abcd", decode)
     (entry,) = (tmp_path / "home").rglob("*.pixels")
     whole = entry.read_bytes()
     for count, damaged in enumerate((whole[:-1], whole[:10], b"", whole + b"x", b"\xff" * 8 + whole[8:]), 2):
         entry.write_bytes(damaged)
-        assert PixelCache("disk").of_bytes(b"abcd", decode).tobytes() == b"abcd"
+        assert of_bytes(PixelCache("disk"), b"abcd", decode).tobytes() == b"abcd"
         assert decode.asked == count
 
 
@@ -124,7 +132,7 @@ def test_a_place_that_cannot_be_written_costs_only_time(tmp_path):
     (tmp_path / "home").write_text("a file where a folder should be")
     cache, decode = PixelCache("disk"), Decoder()
     for _ in range(2):
-        assert cache.of_bytes(b"abcd", decode).tobytes() == b"abcd"
+        assert of_bytes(cache, b"abcd", decode).tobytes() == b"abcd"
     assert decode.asked == 2
 
 
@@ -132,13 +140,13 @@ def test_threads_share_it():
     cache, decode = PixelCache("memory"), Decoder()
     wanted = [bytes([letter]) * 6 for letter in b"abcdefgh"] * 50
     with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(lambda data: cache.of_bytes(data, decode).tobytes(), wanted))
+        got = list(pool.map(lambda data: of_bytes(cache, data, decode).tobytes(), wanted))
     assert got == wanted
 
 
 def test_a_copy_for_another_process_begins_empty():
     cache = PixelCache("memory", "RGB")
-    cache.of_bytes(b"abcd", Decoder())
+    of_bytes(cache, b"abcd", Decoder())
     for other in (copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
         assert (other.where, other.key, other.kept) == ("memory", "RGB", {})
 
@@ -230,9 +238,9 @@ def test_memory_free_is_that_of_the_smallest_group(tmp_path):
         folder.mkdir(parents=True)
         (folder / "memory.max").write_text(limit)
         (folder / "memory.current").write_text(used)
-    assert min(memory._of_the_groups(tmp_path / "groups", own)) == 600
-    assert min(memory._of_the_groups(tmp_path / "groups", tmp_path / "none")) > 1 << 60
-    assert 0 < memory.free_memory() < 1 << 50
+    assert min(cache_module._of_the_groups(tmp_path / "groups", own)) == 600
+    assert min(cache_module._of_the_groups(tmp_path / "groups", tmp_path / "none")) > 1 << 60
+    assert 0 < cache_module.free_memory() < 1 << 50
 
 
 def test_copies_for_processes_share_what_one_would_take(monkeypatch):

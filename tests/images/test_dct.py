@@ -25,8 +25,9 @@ from plainlearn.augment.transforms import (
 from plainlearn.core.errors import DataError
 from plainlearn.data.block import DataBlock
 from plainlearn.data.blocks import CategoryBlock
+from plainlearn.images.decode import ScaledJpeg
+from plainlearn.images.files import EncodedImage, JpegFrame
 from plainlearn.images.load import load_image
-from plainlearn.images.scaled_jpeg import JpegFrame, ScaledJpeg, jpeg_frame
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.point_block import PointBlock
 
@@ -117,7 +118,7 @@ def test_what_is_no_such_jpeg_is_opened_in_full(tmp_path):
     Image.fromarray(pixels).save(png, "PNG")
     for source in (cmyk.getvalue(), png.getvalue(), pixels, Image.fromarray(pixels)):
         assert drafted(source, Resize(20)).shape == (400, 480, 3)
-    assert jpeg_frame(b"\xff\xd8\xff") is jpeg_frame(b"") is None
+    assert EncodedImage(b"\xff\xd8\xff").frame is EncodedImage(b"").frame is None
 
 
 def test_all_pixels_are_decoded_where_they_are_asked_for():
@@ -306,7 +307,7 @@ def test_a_draft_read_at_its_full_size_has_its_full_size():
 def test_pillow_drafts_the_same_where_simplejpeg_is_missing(monkeypatch, size):
     data = jpeg(smooth(*size), orientation=6)
     wanted = drafted(data, Resize(40))
-    monkeypatch.setattr("plainlearn.images.jpeg.simplejpeg", None)
+    monkeypatch.setattr("plainlearn.images.decode.simplejpeg", None)
     draft = drafted(data, Resize(40))
     assert (draft.scale, draft.frame) == (wanted.scale, wanted.frame) and wanted.scale == 4
     assert np.abs(draft.pixels.astype(int) - wanted.pixels).max() <= 1

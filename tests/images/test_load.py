@@ -18,7 +18,7 @@ from corpus.jpegs import broken_off, doubled_step
 from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, MissingFileError
-from plainlearn.images import jpeg as jpeg_module
+from plainlearn.images import decode as decode_module
 from plainlearn.images.load import (
     find_bad_images,
     image_size,
@@ -87,14 +87,14 @@ def test_without_simplejpeg_pillow_gives_the_same_pixels_drafts_and_turns(saved_
     sources = [saved_photo, jpeg(picture().convert("L")), odd]
     wanted = [[load_image(source, draft_to=side) for side in (None, 100)] for source in sources]
 
-    monkeypatch.setattr(jpeg_module, "simplejpeg", None)
+    monkeypatch.setattr(decode_module, "simplejpeg", None)
 
     for source, (full, draft) in zip(sources, wanted, strict=True):
         assert np.array_equal(load_image(source), full)
         assert np.array_equal(load_image(source, draft_to=100), draft)
 
 
-@pytest.mark.skipif(jpeg_module.simplejpeg is None, reason="damage is seen by simplejpeg")
+@pytest.mark.skipif(decode_module.simplejpeg is None, reason="damage is seen by simplejpeg")
 @pytest.mark.parametrize("data", [broken_off(0.5, b"\xff\xd9"), doubled_step()], ids=["cut", "doubled"])
 def test_a_damaged_jpeg_is_used_only_if_one_insists(data):
     with pytest.raises(DataError, match="damaged JPEG"):

@@ -41,12 +41,11 @@ MEASURE = """
 import sys
 from plainlearn.images import decode
 from plainlearn.images import load as image
-from plainlearn.images import jpeg
 from plainlearn.images.load import load_image
 path, tiny = sys.argv[1:]
 load_image(tiny)  # plugins and tables are loaded once
 predicted = []
-for module in (decode, image, jpeg):
+for module in (decode, image):
     check = module.check_memory
     def noting(size, cost, file_bytes, limit, check=check):
         try:

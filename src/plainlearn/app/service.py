@@ -15,9 +15,9 @@ from plainlearn.app.log import log
 from plainlearn.app.metrics import Metrics
 from plainlearn.app.model import Judged, Model, load_model
 from plainlearn.core.errors import DataError, PlainlearnError
-from plainlearn.images.files import kind_of
+from plainlearn.images.decode import decoding_cost
+from plainlearn.images.files import EncodedImage
 from plainlearn.images.load import image_size
-from plainlearn.images.memory import decoding_cost
 
 __all__ = ["Service"]
 
@@ -132,8 +132,9 @@ class Service:
 
     def _weight(self, data: bytes) -> int:
         """The memory that decoding a picture and keeping its pixels takes at most, by its header."""
-        width, height = image_size(data)
-        cost = decoding_cost(kind_of(data) or "", "RGB", grey=False, orientation=_TURNED)
+        image = EncodedImage(data)
+        width, height = image_size(image)
+        cost = decoding_cost(image.kind or "", "RGB", grey=False, orientation=_TURNED)
         if (weight := int(width * height * cost)) > self._budget.units:
             most = int(self._budget.units / cost)
             raise DataError(

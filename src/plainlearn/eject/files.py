@@ -16,8 +16,8 @@ from plainlearn.augment.transforms import min_downscale
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.dataset import BlockDataset
-from plainlearn.images.jpeg import scale_for
-from plainlearn.images.scaled_jpeg import jpeg_frame
+from plainlearn.images.decode import scale_for
+from plainlearn.images.files import EncodedImage
 from plainlearn.vision.blocks import ImageBlock
 
 
@@ -89,7 +89,7 @@ def files_of(train: BlockDataset, valid: BlockDataset) -> Files:
 def _looked_at(file: str, own: BlockDataset, calm: BlockDataset) -> tuple[int, int, bool]:
     """How many times smaller a file is decoded on its own side, and in validation; whether it is an upright JPEG."""
     data = Path(file).read_bytes()
-    frame = jpeg_frame(data)
+    frame = EncodedImage(data).frame
     if frame is None:
         block = cast(ImageBlock, own.blocks[0])
         pixels = _opened_by_script(file)

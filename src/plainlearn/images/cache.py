@@ -16,26 +16,29 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import pathlib
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.datasets.storage import cache_home
-from plainlearn.images.files import read_file
-from plainlearn.images.memory import MAX_MEMORY, free_memory
+from plainlearn.images.decode import ScaledJpeg, Shrink, as_scaled, scale_of
+from plainlearn.images.files import MAX_MEMORY, EncodedImage, JpegFrame, read_file
 from plainlearn.images.pixels import Pixels
-from plainlearn.images.scaled_jpeg import JpegFrame, ScaledJpeg, Shrink, jpeg_frame, whole
 
-Where = Literal["auto", "memory", "disk", "none"]
+__all__ = ["CachePlace", "PixelCache", "free_memory"]
+
+#: Where decoded pixels are kept; see `PixelCache`.
+CachePlace = Literal["auto", "memory", "disk", "none"]
 #: From a file's bytes, and how many times smaller a JPEG is wanted, to pixels.
-Decode = Callable[[bytes, int], Pixels]
+Decode = Callable[[EncodedImage, int], Pixels]
 
 _SHARE = 0.25  # of what is free
 _AT_REST_SECONDS = 2.0  # a change sooner after another may leave a file's times as they are
@@ -54,14 +57,14 @@ class _Known(NamedTuple):
 class PixelCache:
     """Keeps what `decode` gives for a file's bytes, as long as there is room; hands out arrays to read, not to change.
 
-    `where` is "memory", "disk", "none", or "auto": memory up to a quarter of what is free, then disk up to a
+    `where` is "memory", "disk", or "auto": memory up to a quarter of what is free, then disk up to a
     quarter of what is free there. `key` tells apart different ways of decoding the same file.
     """
 
     def __init__(
-        self, where: Where = "auto", key: str = "", *, memory: int | None = None, disk: int | None = None
+        self, where: CachePlace = "auto", key: str = "", *, memory: int | None = None, disk: int | None = None
     ) -> None:
-        if where not in ("auto", "memory", "disk", "none"):
+        if where not in ("auto", "memory", "disk"):
             raise ArgumentError(
                 f"cache is {where!r}; expected 'auto', 'memory', 'disk' or 'none'", try_="cache='auto'"
             )
@@ -77,32 +80,32 @@ class PixelCache:
         self.lock = threading.Lock()
         self.hits = self.misses = 0
 
-    def of_file(self, path: str, decode: Decode, shrink: Shrink = whole) -> Pixels | ScaledJpeg:
-        """As `of_bytes`, for the bytes of a file, which is read if it must be. Raises what `read_file` does."""
+    def of_file(self, path: str, decode: Decode, shrink: Shrink | None = None) -> Pixels | ScaledJpeg:
+        """As `of_image`, for a file, which is read if it must be. Raises what `read_file` does."""
         look = _look(path)  # before it is read: a change in between is then seen the next time
         known = self.known.get(path)
         if known is not None and known.look == look:
-            scale = _scale(known.frame, shrink)
+            scale = scale_of(known.frame, shrink)
             found = self._found(_entry(known.digest, scale))
             if found is not None:
-                return _draft(found, known.frame, scale)
-        data = read_file(path, MAX_MEMORY)
-        if look is not None and self.where != "none":
-            self.known[path] = _Known(look, self._digest(data), jpeg_frame(data))
-        return self.of_bytes(data, decode, shrink)
+                return as_scaled(found, known.frame, scale)
+        image = EncodedImage(read_file(path, MAX_MEMORY), path)
+        if look is not None:
+            self.known[path] = _Known(look, self._digest(image.data), image.frame)
+        return self.of_image(image, decode, shrink)
 
-    def of_bytes(self, data: bytes, decode: Decode, shrink: Shrink = whole) -> Pixels | ScaledJpeg:
-        """What `decode(data, scale)` gives: from the cache if it is there. `shrink` chooses the scale of a JPEG."""
-        frame = None if shrink is whole else jpeg_frame(data)
-        scale = _scale(frame, shrink)
-        if self.where == "none":
-            return _draft(decode(data, scale), frame, scale)
-        entry = _entry(self._digest(data), scale)
+    def of_image(
+        self, image: EncodedImage, decode: Decode, shrink: Shrink | None = None
+    ) -> Pixels | ScaledJpeg:
+        """What `decode(image, scale)` gives: from the cache if it is there. `shrink` chooses the scale of a JPEG."""
+        frame = None if shrink is None else image.frame
+        scale = scale_of(frame, shrink)
+        entry = _entry(self._digest(image.data), scale)
         pixels = self._found(entry)
         if pixels is None:
             self.misses += 1
-            pixels = self._keep(entry, decode(data, scale))
-        return _draft(pixels, frame, scale)
+            pixels = self._keep(entry, decode(image, scale))
+        return as_scaled(pixels, frame, scale)
 
     def _digest(self, data: bytes) -> bytes:
         return hashlib.blake2b(data, digest_size=20, person=self.key.encode()[:16]).digest()
@@ -180,17 +183,9 @@ class PixelCache:
         self.__init__(state["where"], state["key"], memory=share)
 
 
-def _scale(frame: JpegFrame | None, shrink: Shrink) -> int:
-    return 1 if frame is None else shrink(frame)
-
-
 def _entry(digest: bytes, scale: int) -> bytes:
     """The name of what is kept of a file at a scale."""
     return digest if scale == 1 else digest + bytes([scale])
-
-
-def _draft(pixels: Pixels, frame: JpegFrame | None, scale: int) -> Pixels | ScaledJpeg:
-    return pixels if frame is None or scale == 1 else ScaledJpeg(pixels, frame, scale)
 
 
 def _to_read(pixels: Pixels) -> Pixels:
@@ -216,3 +211,47 @@ def _free_disk(folder: Path) -> int:
     """A quarter of what is free where the cache folder is, or will be."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     return int(shutil.disk_usage(there).free * _SHARE)
+
+
+_UNKNOWN: Final = 2 << 30  # where the system does not say; little enough for any machine that trains
+
+
+def free_memory() -> int:
+    """Bytes that programs can still have: of the machine, or of the container that this runs in if that is less."""
+    return min(_of_the_machine(), *_of_the_groups())
+
+
+def _of_the_machine() -> int:
+    try:
+        for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return _UNKNOWN
+
+
+def _of_the_groups(
+    mount: pathlib.Path = pathlib.Path("/sys/fs/cgroup"),
+    own: pathlib.Path = pathlib.Path("/proc/self/cgroup"),
+) -> list[int]:
+    """What Linux's control groups leave to this process: one figure for each group that has a limit."""
+    left = [1 << 62]
+    try:
+        paths = [pathlib.Path(line.split(":", 2)[2].strip()) for line in own.read_text().splitlines()]
+    except (OSError, IndexError):
+        return left
+    for path in paths:
+        for group in (path, *path.parents):
+            for root, most, now in ((mount, "memory.max", "memory.current"),
+                                    (mount / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")):  # fmt: skip
+                folder = root / group.relative_to("/")
+                try:
+                    limit, used = int((folder / most).read_text()), int((folder / now).read_text())
+                except (OSError, ValueError):
+                    continue  # no such group here, or one without a limit
+                left.append(max(limit - used, 0))
+    return left

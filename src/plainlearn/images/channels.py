@@ -17,12 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError, MissingExtraError, ShapeError
-from plainlearn.core.tensors import to_np
-from plainlearn.images.decode import bands_of, decode_bands, turned
-from plainlearn.images.files import Naming, kind_of
-from plainlearn.images.headers import exif_orientation
-from plainlearn.images.load import Source, contents_of
-from plainlearn.images.memory import MAX_MEMORY, check_memory
+from plainlearn.images.decode import bands_of, check_memory, decode_bands, turned
+from plainlearn.images.files import MAX_MEMORY, EncodedImage, exif_orientation, naming_errors
+from plainlearn.images.load import Source
 from plainlearn.images.pixels import Pixels, Range, scale_to_uint8
 from plainlearn.images.tiff import read_tiff
 
@@ -55,20 +52,29 @@ def load_channels(
         bands = bands_of(source, exif_orientation(source.info.get("exif") or b""))
         return _scaled(_channels_last(bands, channels, first=False), value_range)
     if isinstance(source, np.ndarray) or hasattr(source, "detach"):
-        values: Any = to_np(cast("Any", source))
-        return _scaled(_channels_last(values, channels, first=hasattr(source, "detach")), value_range)
-    data, path = contents_of(cast("Any", source), max_memory)
-    tifffile = _tifffile() if kind_of(data, path) == "TIFF" else None
-    with Naming(data, path):
+        is_array = isinstance(source, np.ndarray)
+        values = source if is_array else _of_tensor(source)
+        return _scaled(_channels_last(values, channels, first=not is_array), value_range)
+    image = EncodedImage.of(cast("Any", source), max_memory)
+    tifffile = _tifffile() if image.kind == "TIFF" else None
+    with naming_errors(image):
+        inverted = False
         if tifffile is not None:
-            bands, inverted = _from_tiff(data, tifffile, max_memory)
+            bands, inverted = _from_tiff(image.data, tifffile, max_memory)
+        elif image.data.startswith(_NPY):
+            bands = _from_npy(image.data)
         else:
-            bands = _from_npy(data) if data.startswith(_NPY) else decode_bands(data, path, max_memory)
-            inverted = False
+            bands = decode_bands(image, max_memory)
         pixels = _scaled(_channels_last(bands, channels, first=False), value_range)
         if inverted:
             np.subtract(255, pixels, out=pixels)
         return pixels
+
+
+def _of_tensor(tensor: Any) -> NDArray[Any]:
+    values = tensor.detach().cpu()
+    half = values.is_floating_point() and values.element_size() == 2  # numpy knows no bfloat16
+    return (values.float() if half else values).numpy()
 
 
 def _channels_last(values: NDArray[Any], channels: int, *, first: bool) -> NDArray[Any]:

@@ -27,15 +27,15 @@ from plainlearn.data.label import is_missing
 from plainlearn.datasets.byte_progress import say
 from plainlearn.datasets.remote import is_url
 from plainlearn.datasets.storage import cache_home
-from plainlearn.images.files import kind_of, read_file
-from plainlearn.images.load import MAX_MEMORY, image_size, load_image, load_mask
+from plainlearn.images.files import MAX_MEMORY, EncodedImage
+from plainlearn.images.load import image_size, load_image, load_mask
 
 _THUMB: Final = 16
 _FORMAT: Final = 2  # of the kept facts; another number makes them worthless
 _CHUNK: Final = 32  # files that a thread takes at a time
 _KEEP_SECONDS: Final = 30.0  # so that a run that is stopped has not looked for nothing
 _KEEP_DAYS: Final = 90  # what was not written to for so long is looked at again
-_MOST_BYTES_A_PIXEL: Final = 32  # that opening any kind of file takes; see `memory`
+_MOST_BYTES_A_PIXEL: Final = 32  # that opening any kind of file takes; see `decoding_cost`
 _MOST_LEVELS: Final = 300  # of a mask: more are no labels, and are not kept
 
 
@@ -112,14 +112,15 @@ def look_at(name: str) -> Facts:
     """
 
     def look() -> Facts:
-        pixels = load_image(name, mode="L", draft_to=2 * _THUMB)
-        width, height = image_size(name)
-        data = read_file(name, MAX_MEMORY)
-        if width * height * _MOST_BYTES_A_PIXEL + 4 * len(data) > MAX_MEMORY:
-            load_image(name)  # in colour and at full size it may be more than a picture may take
+        image = EncodedImage.of(name)
+        pixels = load_image(image, mode="L", draft_to=2 * _THUMB)
+        width, height = image_size(image)
+        size = len(image.data)
+        if width * height * _MOST_BYTES_A_PIXEL + 4 * size > MAX_MEMORY:
+            load_image(image)  # in colour and at full size it may be more than a picture may take
         small = Image.fromarray(pixels).resize((_THUMB, _THUMB), Image.Resampling.BOX)
         thumb = base64.b64encode(small.tobytes()).decode("ascii")
-        return Facts(len(data), kind_of(data[:64], name) or "", width, height, _digest(data), thumb)
+        return Facts(size, image.kind or "", width, height, _digest(image.data), thumb)
 
     return _looked(name, look)
 
@@ -128,14 +129,14 @@ def look_at_mask(name: str) -> Facts:
     """Read one mask, and note which numbers it holds."""
 
     def look() -> Facts:
-        mask = load_mask(name)
-        data = read_file(name, MAX_MEMORY)
+        image = EncodedImage.of(name)
+        mask = load_mask(image)
         levels = np.unique(mask)
         if len(levels) > _MOST_LEVELS:
             levels = levels[[0, -1]]
         height, width = mask.shape
-        kind = kind_of(data[:64], name) or ""
-        return Facts(len(data), kind, width, height, _digest(data), levels=tuple(levels.tolist()))
+        data = image.data
+        return Facts(len(data), image.kind or "", width, height, _digest(data), levels=tuple(levels.tolist()))
 
     return _looked(name, look)
 

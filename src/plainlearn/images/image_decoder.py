@@ -5,18 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
-from plainlearn.core.errors import DataError
-from plainlearn.images.cache import PixelCache, Where
-from plainlearn.images.decode import Wish, decode
-from plainlearn.images.files import Naming
-from plainlearn.images.load import HasBytes, Source, load_image
-from plainlearn.images.scaled_jpeg import ScaledJpeg, Shrink, whole
-
-if TYPE_CHECKING:
-    from plainlearn.images.channels import Ranges
-    from plainlearn.images.pixels import Pixels, Range
+from plainlearn.images.cache import CachePlace, PixelCache
+from plainlearn.images.channels import Ranges, load_channels
+from plainlearn.images.decode import DecodeOptions, ScaledJpeg, Shrink, as_scaled, decode, scale_of
+from plainlearn.images.files import EncodedImage, HasBytes, naming_errors
+from plainlearn.images.load import load_image
+from plainlearn.images.pixels import Pixels, Range
 
 __all__ = ["ImageDecoder"]
 
@@ -29,35 +25,40 @@ class ImageDecoder:
     background: tuple[int, int, int]
     channels: int
     value_range: Ranges | None
-    cache: Where = "none"
-    kept: PixelCache = field(init=False, repr=False, compare=False)
+    cache: CachePlace = "none"
+    kept: PixelCache | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         way = f"{self.mode or self.channels}{bytes(self.background).hex()}"
         if self.value_range is not None:  # a cache tells ways apart by 16 letters
             way = hashlib.blake2b(f"{way}{self.value_range}".encode(), digest_size=8).hexdigest()
-        object.__setattr__(self, "kept", PixelCache(self.cache, key=way))
+        kept = None if self.cache == "none" else PixelCache(self.cache, key=way)
+        object.__setattr__(self, "kept", kept)
 
-    def __call__(self, value: Any, shrink: Shrink = whole) -> Pixels | ScaledJpeg:
-        """The pixels; of a JPEG perhaps at the scale that `shrink` chooses."""
-        try:
-            if isinstance(value, (str, os.PathLike)):
-                return self.kept.of_file(os.fspath(cast("str", value)), self._decoded, shrink)
-            if isinstance(value, (bytes, HasBytes)):
-                data = value if isinstance(value, bytes) else value.read_bytes()
-                return self.kept.of_bytes(data, self._decoded, shrink)
-        except DataError:
-            pass  # said again below, where the file has its name
-        return self._decoded(cast("Source", value))
+    def __call__(self, value: Any, shrink: Shrink | None = None) -> Pixels | ScaledJpeg:
+        """The pixels; of a JPEG perhaps at the scale that `shrink` chooses. Raises what `load_image` raises."""
+        if self.kept is not None and isinstance(value, (str, os.PathLike)):
+            return self.kept.of_file(os.fspath(cast("str", value)), self._decoded, shrink)
+        if not isinstance(value, (str, os.PathLike, bytes, HasBytes, EncodedImage)):
+            return self._converted(value)
+        image = EncodedImage.of(cast("str", value))
+        if self.kept is not None:
+            return self.kept.of_image(image, self._decoded, shrink)
+        frame = None if shrink is None else image.frame
+        scale = scale_of(frame, shrink)
+        return as_scaled(self._decoded(image, scale), frame, scale)
 
-    def _decoded(self, source: Source, scale: int = 1) -> Pixels:
+    def _decoded(self, image: EncodedImage, scale: int) -> Pixels:
         if self.mode is None:
-            from plainlearn.images.channels import load_channels
+            return load_channels(image, self.channels, value_range=self.value_range)
+        value_range = cast("Range | None", self.value_range)
+        with naming_errors(image):
+            options = DecodeOptions(self.mode, self.background, value_range=value_range, scale=scale)
+            return decode(image, options)
 
-            return load_channels(source, self.channels, value_range=self.value_range)
-        span = cast("Range | None", self.value_range)
-        if scale > 1:
-            data = cast("bytes", source)
-            with Naming(data, ""):
-                return decode(data, "", Wish(self.mode, self.background, value_range=span, scale=scale))
-        return load_image(source, mode=self.mode, background=self.background, value_range=span)
+    def _converted(self, value: Any) -> Pixels:
+        """Of what is no file: a Pillow image, an array or a tensor."""
+        if self.mode is None:
+            return load_channels(value, self.channels, value_range=self.value_range)
+        value_range = cast("Range | None", self.value_range)
+        return load_image(value, mode=self.mode, background=self.background, value_range=value_range)

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,22 @@ from PIL import Image
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, MissingFileError
 from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
-from plainlearn.images.decode import Wish, decode, decode_labels, upright_size
-from plainlearn.images.files import Naming, read_file
-from plainlearn.images.headers import exif_orientation
-from plainlearn.images.memory import MAX_MEMORY, check_memory, decoding_cost
+from plainlearn.images.decode import (
+    DecodeOptions,
+    check_memory,
+    decode,
+    decode_labels,
+    decoding_cost,
+    upright_size,
+)
+from plainlearn.images.files import (
+    MAX_MEMORY,
+    EncodedImage,
+    HasBytes,
+    ImageFile,
+    exif_orientation,
+    naming_errors,
+)
 from plainlearn.images.pixels import Mode, Pixels, Range, as_labels, flatten, orient, scale_to_uint8
 
 if TYPE_CHECKING:
@@ -43,15 +55,7 @@ __all__ = [
 ]
 
 
-@runtime_checkable
-class HasBytes(Protocol):
-    """What hands out a file's bytes without being a file here, such as a `RemotePath`; its `str` names it."""
-
-    def read_bytes(self) -> bytes: ...
-
-
-File: TypeAlias = "str | os.PathLike[str] | bytes | HasBytes"
-Source: TypeAlias = "File | Image.Image | NDArray[Any] | Tensor"
+Source: TypeAlias = "ImageFile | Image.Image | NDArray[Any] | Tensor"
 
 
 def load_image(
@@ -83,9 +87,11 @@ def load_image(
     """
     if mode not in ("RGB", "L"):
         raise ArgumentError(f"mode is {mode!r}; expected 'RGB' or 'L'")
-    wish = Wish(mode, background, draft_to, value_range, strict, max_memory)
-    if isinstance(source, (Image.Image, str, os.PathLike, bytes, HasBytes)):
-        return _from_pillow(source, wish) if isinstance(source, Image.Image) else _from_file(source, wish)
+    options = DecodeOptions(mode, background, draft_to, value_range, strict, max_memory)
+    if isinstance(source, Image.Image):
+        return _from_pillow(source, options)
+    if isinstance(source, (str, os.PathLike, bytes, HasBytes, EncodedImage)):
+        return _from_file(source, options)
     values = _as_array(source)
     scaled = Image.fromarray(np.ascontiguousarray(scale_to_uint8(values, value_range)))
     return flatten(scaled, mode, background, None)
@@ -100,30 +106,30 @@ def load_mask(source: Source, *, max_memory: int = MAX_MEMORY) -> NDArray[Any]:
     Raises what `load_image` raises, and `DataError` for a JPEG, which does not keep numbers, for fractions
     and for colours.
     """
-    if isinstance(source, (str, os.PathLike, bytes, HasBytes)):
-        data, path = contents_of(source, max_memory)
-        with Naming(data, path):
-            return decode_labels(data, path, max_memory)
+    if isinstance(source, (str, os.PathLike, bytes, HasBytes, EncodedImage)):
+        image = EncodedImage.of(source, max_memory)
+        with naming_errors(image):
+            return decode_labels(image, max_memory)
     if isinstance(source, Image.Image):
-        with Naming(b"", _name(source)):
+        with naming_errors(EncodedImage(b"", _name(source))):
             return orient(as_labels(source), exif_orientation(source.info.get("exif") or b""))
     values = _as_array(source)
     return as_labels(Image.fromarray(values)) if values.ndim == 3 else _whole(values)
 
 
-def image_size(source: File, *, max_memory: int = MAX_MEMORY) -> tuple[int, int]:
+def image_size(source: ImageFile, *, max_memory: int = MAX_MEMORY) -> tuple[int, int]:
     """(width, height) of a file or its bytes, as seen upright; no pixel is decoded.
 
     Raises what `load_image` raises, but damage after the header may go unseen.
     """
-    data, path = contents_of(source, max_memory)
-    with Naming(data, path):
-        return upright_size(data, path)
+    image = EncodedImage.of(source, max_memory)
+    with naming_errors(image):
+        return upright_size(image)
 
 
-def verify_image(source: File, *, max_memory: int = MAX_MEMORY) -> None:
+def verify_image(source: ImageFile, *, max_memory: int = MAX_MEMORY) -> None:
     """Decode the image and forget it. Raises what `load_image` raises."""
-    _from_file(source, Wish(draft_to=1, max_memory=max_memory))
+    _from_file(source, DecodeOptions(draft_to=1, max_memory=max_memory))
 
 
 def verify_images(paths: Iterable[str | os.PathLike[str]], n_workers: int | None = None) -> L[Path]:
@@ -151,32 +157,19 @@ def find_bad_images(
         return L[tuple[Path, str]](found for found in pool.map(check, paths) if found)
 
 
-def contents_of(source: File, max_memory: int) -> tuple[bytes, str]:
-    """A file's bytes, and its name if it has one."""
-    if isinstance(source, bytes):
-        return source, ""
-    if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        return read_file(path, max_memory), path
-    data = source.read_bytes()
-    if len(data) > max_memory:
-        raise DataError(f"{source} has {len(data):,} bytes; the limit is {max_memory:,}")
-    return data, str(source)
+def _from_file(source: ImageFile, options: DecodeOptions) -> Pixels:
+    image = EncodedImage.of(source, options.max_memory)
+    with naming_errors(image):
+        return decode(image, options)
 
 
-def _from_file(source: File, wish: Wish) -> Pixels:
-    data, path = contents_of(source, wish.max_memory)
-    with Naming(data, path):
-        return decode(data, path, wish)
-
-
-def _from_pillow(im: Image.Image, wish: Wish) -> Pixels:
-    with Naming(b"", _name(im)):
+def _from_pillow(im: Image.Image, options: DecodeOptions) -> Pixels:
+    with naming_errors(EncodedImage(b"", _name(im))):
         orientation = exif_orientation(im.info.get("exif") or b"")
-        cost = decoding_cost(im.format or "", im.mode, wish.mode == "L", orientation)
-        check_memory(im.size, cost, 0, wish.max_memory)
+        cost = decoding_cost(im.format or "", im.mode, options.mode == "L", orientation)
+        check_memory(im.size, cost, 0, options.max_memory)
         im.load()
-        return orient(flatten(im, wish.mode, wish.background, wish.value_range), orientation)
+        return orient(flatten(im, options.mode, options.background, options.value_range), orientation)
 
 
 def _name(im: Image.Image) -> str:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.images.memory import STRIP
 
-__all__ = ["Mode", "Pixels", "Range", "as_labels", "flatten", "orient", "scale_to_uint8"]
+__all__ = ["STRIP", "Mode", "Pixels", "Range", "as_labels", "flatten", "orient", "scale_to_uint8"]
 
 Mode = Literal["RGB", "L"]
 Pixels = NDArray[np.uint8]
 Range = tuple[float, float]
+STRIP: Final = 1 << 20
+"""Pixels converted at a time: a second whole copy of a large image would be felt."""
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _WIDE: Final = {"I": (0.0, 65535.0), "F": (0.0, 1.0)}  # the modes beyond 8 bits, and what is black and white

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from plainlearn.images.headers import ORIENTATION, UPRIGHT, BadHeader
+from plainlearn.images.files import ORIENTATION, UPRIGHT, BadHeader
 
 __all__ = ["Tiff", "read_tiff"]
 

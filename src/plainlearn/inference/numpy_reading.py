@@ -19,9 +19,8 @@ from plainlearn.augment.transforms import Geometric, min_downscale
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data.transform import Transform
 from plainlearn.datasets.remote import RemotePath, is_url
+from plainlearn.images.decode import ScaledJpeg, scale_for
 from plainlearn.images.image_decoder import ImageDecoder
-from plainlearn.images.jpeg import scale_for
-from plainlearn.images.scaled_jpeg import ScaledJpeg
 from plainlearn.inference.pipeline_parts import pipeline_parts
 from plainlearn.inference.serialize import Registry, kinds
 

@@ -20,13 +20,12 @@ from plainlearn.core.lists import L
 from plainlearn.course.pil_image import PILImage
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
-from plainlearn.images.cache import Where
+from plainlearn.images.cache import CachePlace
 from plainlearn.images.channels import Ranges
+from plainlearn.images.decode import ScaledJpeg, scale_for
 from plainlearn.images.file_facts import Facts, files_among, gather, gather_masks
 from plainlearn.images.image_decoder import ImageDecoder
-from plainlearn.images.jpeg import scale_for
 from plainlearn.images.load import load_mask
-from plainlearn.images.scaled_jpeg import ScaledJpeg
 from plainlearn.losses.losses import CrossEntropyLossFlat
 
 
@@ -52,7 +51,7 @@ class ImageBlock(Block):
         self,
         mode: Literal["RGB", "L"] | None = None,
         background: tuple[int, int, int] = (255, 255, 255),
-        cache: Where = "none",
+        cache: CachePlace = "none",
         channels: int | None = None,
         value_range: Ranges | None = None,
         cls: type[PILImage] | None = None,

@@ -280,7 +280,7 @@ OTHERS = [
         "cut.jp2",
         data(lambda: encode(photo(), "JPEG2000")[:-40]),
         "refused",
-        says="breaks off",
+        says="broken data stream",
         needs=lambda: features.check("jpg_2000"),
     ),
     Case(

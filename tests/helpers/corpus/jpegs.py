@@ -78,9 +78,9 @@ def cmyk() -> Image.Image:
 
 def _strict() -> bool:
     """Damage inside a JPEG is seen with libjpeg in strict mode, which simplejpeg brings."""
-    from plainlearn.images import jpeg
+    from plainlearn.images import decode
 
-    return jpeg.simplejpeg is not None
+    return decode.simplejpeg is not None
 
 
 JPEGS = [
