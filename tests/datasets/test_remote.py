@@ -215,7 +215,7 @@ def test_a_cache_of_pixels_serves_files_elsewhere_too(bucket: str) -> None:
     block = ImageBlock(cache="memory")
     item = get_image_files(bucket)[0]
     assert (block.open(item) == block.open(item)).all()
-    assert (block._opening.kept.hits, block._opening.kept.misses) == (1, 1)
+    assert (block.spec.kept.hits, block.spec.kept.misses) == (1, 1)
     fsspec.filesystem("memory").pipe_file(f"{bucket}/train/cat/1.png", b"<html>")
     with pytest.raises(DataError, match=rf"{bucket}/train/cat/1\.png \(6 bytes\) cannot be used"):
         block.open(RemotePath(str(item)))

@@ -270,7 +270,7 @@ def test_a_cache_keeps_scales_apart(tmp_path):
     assert block.open(file).shape == (405, 483, 3)
     again = drafted(file, Resize(60), block=block)
     assert again.pixels is half.pixels and again.frame == half.frame == JpegFrame((405, 483), 1)
-    assert block._opening.kept.misses == 3
+    assert block.spec.kept.misses == 3
 
 
 def test_masks_and_points_stay_with_a_draft(tmp_path):

@@ -21,6 +21,9 @@ from plainlearn.augment.geometry import FitMethod, Maps, Size
 from plainlearn.augment.sampling.kernel import PadMode
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.transform import Transform
+from plainlearn.images.decode import ScaledJpeg, scale_for
+from plainlearn.images.image_decoder import ImageDecoder
+from plainlearn.images.pixels import Pixels
 
 if TYPE_CHECKING:
     from plainlearn.augment.pending import Pending
@@ -452,6 +455,18 @@ def min_downscale(transforms: Sequence[Transform], size: Size, *, train: bool) -
             return 1.0
         footprint, size = footprint * known[0], known[1]
     return footprint
+
+
+def decode_for(
+    transforms: Sequence[Transform], decoder: ImageDecoder, value: Any, *, train: bool
+) -> Pixels | ScaledJpeg:
+    """A picture decoded for the transforms to come: of a JPEG no more than they can make seen.
+
+    All of it where there are none to come, and where the decoder is to decode all.
+    """
+    if not transforms or decoder.full_decode or decoder.mode is None:
+        return decoder(value)
+    return decoder(value, lambda frame: scale_for(min_downscale(transforms, frame.size, train=train)))
 
 
 def _checked_size(size: Any) -> Size:

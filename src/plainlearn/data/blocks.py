@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, cast
@@ -11,11 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.collating import collate
 from plainlearn.data.label import is_missing
+from plainlearn.data.target_specs import (
+    CategorySpec,
+    MultiCategorySpec,
+    RegressionSpec,
+    checked_vocabulary,
+    shown_labels,
+)
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import accuracy, accuracy_multi, rmse
 
@@ -177,62 +182,48 @@ class Block:
 
 
 class CategoryBlock(Block):
-    """One label out of a vocabulary: the sorted labels of the training items, unless `classes` are given.
+    """One label out of a vocabulary: the sorted labels of the training items, unless `vocab` is given.
 
     Encodes to the label's number (int64). `add_na=True` gives number 0 to labels that are not known.
     """
 
     def __init__(self, vocab: Iterable[Any] | None = None, sort: bool = True, add_na: bool = False) -> None:
-        self.classes = _vocabulary(vocab)
-        self.sort = sort
-        self.add_na = add_na
-        self._labels = L(["#na#", *self.classes] if add_na else self.classes)
-        self._numbers = {label: number for number, label in enumerate(self._labels)}
+        self.spec = CategorySpec(checked_vocabulary(vocab), sort, add_na)
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The vocabulary without what `add_na` adds; empty before `setup`."""
+        return self.spec.known
 
     def setup(self, values: Sequence[Any]) -> Self:
         if self.classes:
             return self
         known = dict.fromkeys(_plain(value) for value in values if not is_missing(value))
-        return type(self)(_sorted(known) if self.sort else known, self.sort, self.add_na)
+        return type(self)(_sorted(known) if self.spec.sort else known, self.spec.sort, self.spec.add_na)
 
     @property
     def vocab(self) -> L[Any]:
-        return L(self._labels)
+        return L(self.spec.labels)
 
     @property
     def outputs(self) -> int:
         return len(self.vocab)
 
     def encode(self, thing: Any) -> Tensor:
-        if reason := self.check(thing):
-            raise DataError(
-                reason, try_="CategoryBlock(add_na=True), or a split with every label in training"
-            )
-        return torch.tensor(self._numbers.get(thing, 0))
+        return torch.tensor(self.spec.encode(thing))
 
     def decode(self, encoded: Any) -> Any:
-        return self._labels[int(encoded)]
+        return self.spec.decode(encoded)
 
     def check(self, value: Any) -> str:
-        if isinstance(value, (list, dict, set, np.ndarray, Tensor)):
-            return f"the label is {describe(value)}; expected one label (MultiCategoryBlock takes several)"
-        if value in self._numbers or (self.add_na and self.classes):
-            return ""
-        if is_missing(value):
-            return "" if self.add_na else f"the label is {value!r}; expected a label, an empty one is none"
-        if not self.classes:
-            return ""
-        return f"the label {value!r} is not in the vocabulary of {len(self.classes)}: {_some(self.classes)}"
+        return self.spec.check(value)
 
     def labels_of(self, value: Any) -> Iterable[Any]:
-        return (value if value in self._numbers else "#na#",)
+        return (value if value in self.spec.numbers else "#na#",)
 
     def __repr__(self) -> str:
-        return (
-            f"CategoryBlock(vocab={_listed(self.classes)}, sort={self.sort}, add_na={self.add_na})"
-            if self.classes
-            else f"CategoryBlock(sort={self.sort}, add_na={self.add_na})"
-        )
+        vocab = f"vocab=[{shown_labels(self.classes)}], " if self.classes else ""
+        return f"CategoryBlock({vocab}sort={self.spec.sort}, add_na={self.spec.add_na})"
 
     def loss_func(self) -> Any:
         return CrossEntropyLossFlat()
@@ -248,14 +239,18 @@ class MultiCategoryBlock(Block):
     """
 
     def __init__(self, encoded: bool = False, vocab: Iterable[Any] | None = None) -> None:
-        self.classes = _vocabulary(vocab)
+        self.spec = MultiCategorySpec(checked_vocabulary(vocab))
         self.encoded = encoded
-        self._known = frozenset(self.classes)
         if encoded and not self.classes:
             raise DataError(
                 "encoded=True needs the names of the columns",
                 try_="MultiCategoryBlock(encoded=True, vocab=[...])",
             )
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The vocabulary; empty before `setup`."""
+        return self.spec.known
 
     def setup(self, values: Sequence[Any]) -> Self:
         if self.classes:
@@ -269,39 +264,33 @@ class MultiCategoryBlock(Block):
 
     @property
     def vocab(self) -> L[Any]:
-        return L(list(self.classes))
+        return self.spec.labels
 
     @property
     def outputs(self) -> int:
         return len(self.classes)
 
     def encode(self, thing: Any) -> Tensor:
+        if not self.encoded:
+            return torch.from_numpy(self.spec.encode(thing))
         if reason := self.check(thing):
             raise DataError(reason)
-        if self.encoded:
-            return torch.as_tensor(np.asarray(thing, dtype=np.float32))
-        present = set(thing)
-        return torch.tensor([float(label in present) for label in self.classes])
+        return torch.as_tensor(np.asarray(thing, dtype=np.float32))
 
     def decode(self, encoded: Any) -> L[Any]:
-        return L([label for label, present in zip(self.classes, encoded, strict=True) if bool(present)])
+        return self.spec.decode(encoded)
 
     def show(self, thing: Any, ax: Any) -> str:
         return "; ".join(map(str, thing))
 
     def check(self, value: Any) -> str:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            return f"the labels are {value!r}; expected a list of labels, or a label_delim that makes one"
+        if not self.encoded or isinstance(value, str) or not isinstance(value, Iterable):
+            return self.spec.check(value)
         found = list(cast("Iterable[Any]", value))
-        if self.encoded:
-            if len(found) != len(self.classes):
-                return f"there are {len(found)} columns for a vocabulary of {len(self.classes)}"
-            odd = [each for each in found if each not in (0, 1)]
-            return f"a column holds {odd[0]!r}; expected 0 or 1" if odd else ""
-        if any(is_missing(label) for label in found):
-            return f"one of the labels {found!r} is empty; expected text, or a list without it"
-        unknown = [label for label in found if label not in self._known] if self.classes else []
-        return f"the label {unknown[0]!r} is not in the vocabulary: {_some(self.classes)}" if unknown else ""
+        if len(found) != len(self.classes):
+            return f"there are {len(found)} columns for a vocabulary of {len(self.classes)}"
+        odd = [each for each in found if each not in (0, 1)]
+        return f"a column holds {odd[0]!r}; expected 0 or 1" if odd else ""
 
     def labels_of(self, value: Any) -> Iterable[Any]:
         if not self.encoded:
@@ -309,7 +298,7 @@ class MultiCategoryBlock(Block):
         return [label for label, present in zip(self.classes, value, strict=True) if present]
 
     def __repr__(self) -> str:
-        shown = f", vocab={_listed(self.classes)}" if self.classes else ""
+        shown = f", vocab=[{shown_labels(self.classes)}]" if self.classes else ""
         return f"MultiCategoryBlock(encoded={self.encoded}{shown})"
 
     def loss_func(self) -> Any:
@@ -323,7 +312,12 @@ class RegressionBlock(Block):
     """One number or several: float32 of shape () or (`n_out`,)."""
 
     def __init__(self, n_out: int | None = None) -> None:
-        self.n_out = n_out
+        self.spec = RegressionSpec(n_out)
+
+    @property
+    def n_out(self) -> int | None:
+        """How many numbers; None before `setup`."""
+        return self.spec.n_out
 
     def setup(self, values: Sequence[Any]) -> Self:
         return self if self.n_out is not None else type(self)(max(1, np.asarray(values[0]).size))
@@ -333,25 +327,19 @@ class RegressionBlock(Block):
         return self.n_out
 
     def encode(self, thing: Any) -> Tensor:
-        if reason := self.check(thing):
-            raise DataError(reason)
-        return torch.as_tensor(np.asarray(thing, dtype=np.float32))
+        return torch.as_tensor(self.spec.encode(thing))
 
     def decode(self, encoded: Any) -> Any:
-        values = np.asarray(encoded)
-        return values.item() if values.size == 1 else values
+        return self.spec.decode(encoded)
 
     def show(self, thing: Any, ax: Any) -> str:
         return ", ".join(f"{value:.4g}" for value in np.asarray(thing).flat)
 
     def check(self, value: Any) -> str:
-        try:
-            numbers = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            return f"the target {value!r} is not a number"
-        if self.n_out is not None and numbers.size != self.n_out:
-            return f"the target has {numbers.size} numbers; expected {self.n_out}"
-        return "" if np.isfinite(numbers).all() else f"the target {value!r} is not finite"
+        return self.spec.check(value)
+
+    def __repr__(self) -> str:
+        return f"RegressionBlock(n_out={self.n_out})"
 
     def loss_func(self) -> Any:
         return MSELossFlat()
@@ -370,18 +358,6 @@ def made(block: Any) -> Block:
     return instance
 
 
-def _vocabulary(labels: Iterable[Any] | None) -> tuple[Any, ...]:
-    if isinstance(labels, str):
-        raise ArgumentTypeError(
-            f"vocab is the text {labels!r}; expected a list of labels", try_="vocab=['3', '7']"
-        )
-    classes = () if labels is None else tuple(labels)
-    if len(set(classes)) != len(classes):
-        twice = Counter(classes).most_common(1)[0][0]
-        raise DataError(f"the vocabulary has {twice!r} twice; expected each label once")
-    return classes
-
-
 def _plain(label: Any) -> Any:
     """A table's scalars as Python's own, which print as people write them."""
     return cast("np.generic[Any]", label).item() if isinstance(label, np.generic) else label
@@ -392,12 +368,3 @@ def _sorted(labels: Iterable[Any]) -> list[Any]:
         return sorted(labels)
     except TypeError:  # labels of several kinds have no order of their own
         return sorted(labels, key=lambda label: (type(label).__name__, str(label)))
-
-
-def _listed(labels: Sequence[Any]) -> str:
-    return f"[{_some(labels)}]"
-
-
-def _some(labels: Sequence[Any]) -> str:
-    shown = ", ".join(map(repr, labels[:10]))
-    return f"{shown}, …" if len(labels) > 10 else shown

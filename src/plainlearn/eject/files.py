@@ -101,7 +101,7 @@ def _looked_at(file: str, own: BlockDataset, calm: BlockDataset) -> tuple[int, i
         raise _opened_otherwise(file)
     scale, calm_scale = (
         1
-        if cast(ImageBlock, side.blocks[0]).full_decode or not side.moves
+        if cast(ImageBlock, side.blocks[0]).spec.full_decode or not side.moves
         else scale_for(min_downscale(side.moves, frame.size, train=side.side == 0))
         for side in (own, calm)
     )

@@ -71,7 +71,7 @@ def _check_blocks(dls: BlockLoaders) -> None:
             f"the blocks are {names}; known is one picture with one label",
             try_="blocks=(ImageBlock, CategoryBlock)",
         )
-    if image.mode != "RGB" or image.background != (255, 255, 255) or image.value_range is not None:
+    if image.mode != "RGB" or image.spec.background != (255, 255, 255) or image.value_range is not None:
         raise ArgumentError(f"{image!r} has settings that are not written down", try_="ImageBlock()")
     if find_spec("simplejpeg") is None:
         raise MissingExtraError("simplejpeg", needed_for="an ejected script for pictures", extra="vision")

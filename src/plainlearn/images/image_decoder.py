@@ -7,6 +7,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+import numpy as np
+
+from plainlearn.core.errors import ArgumentError
 from plainlearn.images.cache import CachePlace, PixelCache
 from plainlearn.images.channels import Ranges, load_channels
 from plainlearn.images.decode import DecodeOptions, ScaledJpeg, Shrink, as_scaled, decode, scale_of
@@ -19,16 +22,24 @@ __all__ = ["ImageDecoder"]
 
 @dataclass(frozen=True)
 class ImageDecoder:
-    """How `ImageBlock` opens pictures; what the fields mean is said there."""
+    """How `ImageBlock` opens pictures; what the fields mean is said there. A model file keeps all but `cache`."""
 
     mode: Literal["RGB", "L"] | None
     background: tuple[int, int, int]
     channels: int
     value_range: Ranges | None
+    full_decode: bool = False
     cache: CachePlace = "none"
     kept: PixelCache | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.channels, bool) or not isinstance(self.channels, int) or self.channels < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(
+                f"channels is {self.channels!r}; expected 1 or more", try_="ImageBlock(channels=5)"
+            )
+        if self.mode is not None and np.ndim(cast("Any", self.value_range)) > 1:
+            raise ArgumentError("value_range has a pair for each channel, which only channels= can use",
+                                try_="value_range=(0, 4095), one pair for all")  # fmt: skip
         way = f"{self.mode or self.channels}{bytes(self.background).hex()}"
         if self.value_range is not None:  # a cache tells ways apart by 16 letters
             way = hashlib.blake2b(f"{way}{self.value_range}".encode(), digest_size=8).hexdigest()

@@ -20,14 +20,14 @@ from plainlearn.models.weights import Expects, differences
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.point_block import PointBlock
 
-_IMAGE: Final = ("mode", "background", "channels", "value_range", "full_decode")
+_IMAGE: Final = ("mode", "background", "channels", "value_range", "full_decode")  # of the block's `spec`
 
 #: Of transforms, those that can act in validation.
 KNOWN: Final[Registry] = {
     **kinds(transforms.Resize, transforms.RandomResizedCrop, transforms.CropPad, transforms.Flip, transforms.Dihedral,
             transforms.Rotate, transforms.Zoom, transforms.Warp, ReadAs, Normalize),
-    "ImageBlock": Kind(ImageBlock, {name: name for name in _IMAGE}),
-    "CategoryBlock": Kind(CategoryBlock, {"vocab": "classes", "sort": "sort", "add_na": "add_na"}),
+    "ImageBlock": Kind(ImageBlock, {name: f"spec.{name}" for name in _IMAGE}),
+    "CategoryBlock": Kind(CategoryBlock, {"vocab": "classes", "sort": "spec.sort", "add_na": "spec.add_na"}),
     "MultiCategoryBlock": Kind(MultiCategoryBlock, {"vocab": "classes"}),
     "RegressionBlock": Kind(RegressionBlock, {"n_out": "n_out"}),
     "MaskBlock": Kind(MaskBlock, {"codes": "codes", "values": "values"}),

@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import Parameter, signature
+from operator import attrgetter
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from plainlearn.core.describe import describe
@@ -42,7 +43,7 @@ def to_plain(thing: Any, registry: Registry) -> dict[str, Any]:
         )
     plain: dict[str, Any] = {"kind": type(thing).__name__}
     for name, attribute in kind.fields.items():
-        value = getattr(thing, attribute)
+        value = attrgetter(attribute)(thing)
         if not _is_plain(value):
             raise ArgumentError(
                 f"{thing!r} has {describe(value)} as {name}, which no model file can hold; expected numbers and text"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 import numpy as np
 import torch
@@ -13,20 +13,23 @@ from torch import Tensor
 
 from plainlearn.augment.geometry import identity, scaled_jpeg_crop
 from plainlearn.augment.pending import PendingImage, PendingMask, different_sizes
-from plainlearn.augment.transforms import min_downscale
+from plainlearn.augment.transforms import decode_for
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.course.pil_image import PILImage
 from plainlearn.data.blocks import Block, Examined, Geometry
 from plainlearn.data.dataset import shown
+from plainlearn.data.target_specs import MaskSpec
 from plainlearn.images.cache import CachePlace
 from plainlearn.images.channels import Ranges
-from plainlearn.images.decode import ScaledJpeg, scale_for
+from plainlearn.images.decode import ScaledJpeg
 from plainlearn.images.file_facts import Facts, files_among, gather, gather_masks
 from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.images.load import load_mask
 from plainlearn.losses.losses import CrossEntropyLossFlat
+
+_IMAGE_SETTINGS: Final = ("mode", "background", "cache", "full_decode", "channels", "value_range")
 
 
 class ImageBlock(Block):
@@ -66,24 +69,32 @@ class ImageBlock(Block):
         if mode not in ("RGB", "L", None):
             named = f"ImageBlock(cls={mode.__name__})" if isinstance(mode, type) else "ImageBlock()"
             raise ArgumentError(f"the image mode is {mode!r}; expected 'RGB' or 'L'", try_=named)
-        self.mode: Literal["RGB", "L"] | None = mode
-        self.background = background
-        self.cache = cache
-        self.full_decode = full_decode
-        if mode is not None and np.ndim(cast("Any", value_range)) > 1:
-            raise ArgumentError("value_range has a pair for each channel, which only channels= can use",
-                                try_="value_range=(0, 4095), one pair for all")  # fmt: skip
-        self.channels = _counted(channels, mode)
-        self.value_range = value_range
-        self._opening = ImageDecoder(self.mode, background, self.channels, value_range, cache)
+        if mode is not None and channels not in (None, len(mode)):
+            raise ArgumentError(f"mode {mode!r} has {len(mode)} channels, and channels is {channels}",
+                                try_=f"ImageBlock(channels={channels})")  # fmt: skip
+        count = cast("int", channels) if mode is None else len(mode)
+        #: What a model file keeps of the block: how files are opened.
+        self.spec = ImageDecoder(mode, background, count, value_range, full_decode, cache)
+
+    @property
+    def mode(self) -> Literal["RGB", "L"] | None:
+        return self.spec.mode
+
+    @property
+    def channels(self) -> int:
+        return self.spec.channels
+
+    @property
+    def value_range(self) -> Ranges | None:
+        return self.spec.value_range
 
     def open(self, value: Any) -> NDArray[np.uint8]:
-        return cast("NDArray[np.uint8]", self._opening(value))
+        return cast("NDArray[np.uint8]", self.spec(value))
 
     def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> NDArray[np.uint8] | ScaledJpeg:
-        if not moves or self.full_decode or self.mode is None or type(self).open is not ImageBlock.open:
+        if type(self).open is not ImageBlock.open:
             return self.open(value)
-        return self._opening(value, lambda frame: scale_for(min_downscale(moves, frame.size, train=train)))
+        return decode_for(moves, self.spec, value, train=train)
 
     def examine(self, values: Sequence[Any]) -> Examined:
         # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
@@ -149,6 +160,10 @@ class ImageBlock(Block):
     def from_model(self, batch: Tensor) -> Tensor:
         return batch.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={getattr(self.spec, name)!r}" for name in _IMAGE_SETTINGS)
+        return f"{type(self).__name__}({settings})"
+
     def show(self, thing: NDArray[np.uint8], ax: Any) -> str:
         """Of more than three channels the first three, as colours; of two the first, as grey."""
         from plainlearn.core.figures import show_image
@@ -169,14 +184,17 @@ class MaskBlock(Block):
     geometry: ClassVar[Geometry] = "mask"
 
     def __init__(self, codes: Sequence[Any] | None = None, values: Sequence[int] | None = None) -> None:
-        self.codes = () if codes is None else tuple(codes)
-        self.values = () if values is None else tuple(values)
-        if self.values and len(set(self.values)) != len(self.values):
-            raise ArgumentError(f"values has a number twice: {self.values}; expected each once")
-        if self.values and self.codes and len(self.values) != len(self.codes):
-            raise ArgumentError(
-                f"there are {len(self.codes)} codes and {len(self.values)} values; expected one each"
-            )
+        self.spec = MaskSpec(
+            None if codes is None else tuple(codes), None if values is None else tuple(values)
+        )
+
+    @property
+    def codes(self) -> tuple[Any, ...]:
+        return self.spec.codes or ()
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        return self.spec.values or ()
 
     def open(self, value: Any) -> NDArray[np.int64]:
         mask = load_mask(value).astype(np.int64)
@@ -247,7 +265,7 @@ class MaskBlock(Block):
         return batch.read() if isinstance(batch, PendingMask) else batch
 
     def decode(self, encoded: Tensor) -> NDArray[np.int64]:
-        return encoded.numpy()
+        return self.spec.decode(encoded)
 
     def show(self, thing: NDArray[np.int64], ax: Any) -> str:
         most = max(len(self.codes) - 1, int(thing.max()), 1)
@@ -256,11 +274,14 @@ class MaskBlock(Block):
 
     @property
     def vocab(self) -> L[Any] | None:
-        return L(list(self.codes)) if self.codes else None
+        return self.spec.labels
 
     @property
     def outputs(self) -> int | None:
         return len(self.codes) or None
+
+    def __repr__(self) -> str:
+        return f"MaskBlock(codes={self.codes!r}, values={self.values!r})"
 
     def loss_func(self) -> Any:
         return CrossEntropyLossFlat(axis=1)
@@ -276,19 +297,6 @@ def pixel_accuracy(inp: Tensor, targ: Tensor) -> Tensor:
 
 def _frames(facts: Mapping[int, Facts]) -> dict[int, tuple[int, int]]:
     return {place: (fact.height, fact.width) for place, fact in facts.items() if not fact.problem}
-
-
-def _counted(channels: int | None, mode: str | None) -> int:
-    """How many channels there are, if the two agree."""
-    if mode is not None:
-        count = len(mode)
-        if channels not in (None, count):
-            raise ArgumentError(f"mode {mode!r} has {count} channels, and channels is {channels}",
-                                try_=f"ImageBlock(channels={channels})")  # fmt: skip
-        return count
-    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise ArgumentError(f"channels is {channels!r}; expected 1 or more", try_="ImageBlock(channels=5)")
-    return channels
 
 
 def _named(value: Any) -> str:

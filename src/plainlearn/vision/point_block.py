@@ -15,6 +15,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ShapeError
 from plainlearn.data.blocks import Block, Geometry
 from plainlearn.data.dataset import shown
+from plainlearn.data.target_specs import PointSpec
 from plainlearn.losses.losses import MSELossFlat
 from plainlearn.metrics.functions import rmse
 
@@ -28,7 +29,12 @@ class PointBlock(Block):
     geometry: ClassVar[Geometry] = "points"
 
     def __init__(self, n_points: int | None = None) -> None:
-        self.n_points = n_points
+        self.spec = PointSpec(n_points)
+
+    @property
+    def n_points(self) -> int | None:
+        """How many points; None before `setup`."""
+        return self.spec.n_points
 
     def setup(self, values: Sequence[Any]) -> Self:
         return self if self.n_points is not None else type(self)(len(_pairs(values[0])))
@@ -73,7 +79,7 @@ class PointBlock(Block):
         return batch if isinstance(batch, Tensor) else batch.read()
 
     def decode(self, encoded: Tensor) -> NDArray[np.float32]:
-        return encoded.numpy()
+        return self.spec.decode(encoded)
 
     def show(self, thing: NDArray[np.float32], ax: Any) -> str:
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
@@ -83,6 +89,9 @@ class PointBlock(Block):
         ax.autoscale(False)  # or points would move the edges of the picture
         ax.scatter(x[seen], y[seen], s=32, c="tab:red", edgecolors="white", linewidths=1)
         return ""
+
+    def __repr__(self) -> str:
+        return f"PointBlock(n_points={self.n_points})"
 
     @property
     def outputs(self) -> int | None:
