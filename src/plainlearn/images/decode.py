@@ -31,7 +31,7 @@ from plainlearn.images.files import (
     read_webp,
     resembles,
 )
-from plainlearn.images.pixels import STRIP, Mode, Pixels, Range, as_labels, flatten, orient
+from plainlearn.images.pixels import STRIP, ColorMode, Pixels, Range, as_labels, flatten, orient
 from plainlearn.images.tiff import read_tiff
 
 try:
@@ -61,7 +61,7 @@ __all__ = [
 class DecodeOptions:
     """What becomes of the bytes; see `load_image`. `scale` 2, 4 or 8: a JPEG is decoded so much smaller."""
 
-    mode: Mode = "RGB"
+    mode: ColorMode = "RGB"
     background: tuple[int, int, int] = (255, 255, 255)
     draft_to: int | None = None
     value_range: Range | None = None

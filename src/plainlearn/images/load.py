@@ -38,7 +38,7 @@ from plainlearn.images.files import (
     exif_orientation,
     naming_errors,
 )
-from plainlearn.images.pixels import Mode, Pixels, Range, as_labels, flatten, orient, scale_to_uint8
+from plainlearn.images.pixels import ColorMode, Pixels, Range, as_labels, flatten, orient, scale_to_uint8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ Source: TypeAlias = "ImageFile | Image.Image | NDArray[Any] | Tensor"
 def load_image(
     source: Source,
     *,
-    mode: Mode = "RGB",
+    mode: ColorMode = "RGB",
     background: tuple[int, int, int] = (255, 255, 255),
     draft_to: int | None = None,
     value_range: Range | None = None,

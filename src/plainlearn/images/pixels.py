@@ -14,9 +14,9 @@ from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError
 
-__all__ = ["STRIP", "Mode", "Pixels", "Range", "as_labels", "flatten", "orient", "scale_to_uint8"]
+__all__ = ["STRIP", "ColorMode", "Pixels", "Range", "as_labels", "flatten", "orient", "scale_to_uint8"]
 
-Mode = Literal["RGB", "L"]
+ColorMode = Literal["RGB", "L"]
 Pixels = NDArray[np.uint8]
 Range = tuple[float, float]
 STRIP: Final = 1 << 20
@@ -28,7 +28,7 @@ _SEE_THROUGH: Final = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
 
 def flatten(
-    im: Image.Image, mode: Mode, background: tuple[int, int, int], value_range: Range | None
+    im: Image.Image, mode: ColorMode, background: tuple[int, int, int], value_range: Range | None
 ) -> Pixels:
     """The picture as (height, width, 3), or (height, width) for mode "L"; contiguous and writable.
 
@@ -50,7 +50,7 @@ def flatten(
 
 
 def _flatten_strip(
-    im: Image.Image, mode: Mode, background: tuple[int, int, int], value_range: Range | None
+    im: Image.Image, mode: ColorMode, background: tuple[int, int, int], value_range: Range | None
 ) -> Pixels:
     wide = im.mode.split(";")[0]
     if wide in _WIDE:
@@ -73,7 +73,7 @@ def _over(im: Image.Image, background: tuple[int, int, int]) -> Image.Image:
 
 
 def _from_wide(
-    im: Image.Image, mode: Mode, background: tuple[int, int, int], value_range: Range | None
+    im: Image.Image, mode: ColorMode, background: tuple[int, int, int], value_range: Range | None
 ) -> Pixels:
     values = np.asarray(im)
     grey = scale_to_uint8(values, value_range)

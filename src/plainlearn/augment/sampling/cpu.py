@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import NDArray
 
 from plainlearn.augment.sampling.kernel import PAD_CODES, TERMS, Kernel, PadMode
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
