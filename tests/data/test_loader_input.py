@@ -13,7 +13,6 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, PlainlearnError
-from plainlearn.data import loader_input
 from plainlearn.data.loader import DataLoader
 
 
@@ -99,7 +98,7 @@ def test_bad_input_is_one_sentence(make: Callable[[], Any], kind: type[Plainlear
 
 
 def test_an_iterator_without_end_is_refused_and_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader_input, "_MOST_ITEMS_OF_AN_ITERATOR", 1000)
+    monkeypatch.setattr("plainlearn.data.loader._MOST_ITEMS_OF_AN_ITERATOR", 1000)
     assert len(DataLoader(iter(range(1000))).dataset) == 1000
     with pytest.raises(DataError, match=r"more than 1,000 items; it can be read only once, so it is kept"):
         DataLoader(itertools.count())

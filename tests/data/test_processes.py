@@ -14,11 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-import torch
-
-from plainlearn.data.collating import collate
-from plainlearn.data.processes import WorkerProcesses, _packed, _unpacked
-from plainlearn.data.reading import Reader
 
 SCRIPT = Path(__file__).with_name("loader_script.py")
 PATIENCE_SECONDS = 120  # for a busy machine; what hangs takes longer
@@ -95,78 +90,64 @@ def told() -> dict[str, Any]:
 
 
 def test_two_processes_give_the_same_batches_as_none(told: dict[str, Any]) -> None:
-    assert told["same"] == [True]
+    assert told["same"] == [True, True]
     assert told["batches"] == [6]
 
 
-def test_an_epoch_left_in_the_middle_goes_on_in_the_same_processes(told: dict[str, Any]) -> None:
+def test_processes_stay_from_one_whole_epoch_to_the_next(told: dict[str, Any]) -> None:
+    assert told["kept"] == [True]
+
+
+def test_processes_draw_nothing_from_the_global_generator(told: dict[str, Any]) -> None:
+    assert told["drawn"] == [False]
+
+
+def test_an_epoch_left_in_the_middle_ends_its_processes_and_goes_on_in_new_ones(told: dict[str, Any]) -> None:
+    assert told["left"] == [[]]
     assert told["resumed"] == [True]
-    assert told["threads"][0] == 1
 
 
-def test_processes_serve_one_iteration_inside_another(told: dict[str, Any]) -> None:
+def test_one_iteration_inside_another(told: dict[str, Any]) -> None:
     assert told["inner"] == [[[0, 1], [2, 3], [4, 5]]]
     assert told["outer"] == [[[2, 3], [4, 5]]]
 
 
-def test_a_batch_that_is_broken_off_is_neither_finished_nor_mistaken_for_another(
-    told: dict[str, Any],
-) -> None:
-    assert told["after_break"] == [[[0, 1], [2, 3], [4, 5]]]
-
-
-def test_processes_stay_until_one_dies(told: dict[str, Any]) -> None:
-    assert told["kept"] == [True, True]
-
-
-def test_an_error_in_a_process_comes_out_with_its_type_and_a_note_of_the_item(told: dict[str, Any]) -> None:
+def test_an_error_in_a_process_comes_out_with_its_type_and_names_the_item(told: dict[str, Any]) -> None:
     (missing,) = told["missing"]
     assert missing["type"] == "FileNotFoundError"
-    assert missing["text"] == "[Errno 2] gone: 'cat.jpg'"
-    assert missing["names"][0] == "cat.jpg"
-    assert missing["notes"][0] == "while reading item 100 of Data"
-    assert 'in draw\n    raise FileNotFoundError(2, "gone", "cat.jpg")' in missing["notes"][1]
+    assert "FileNotFoundError: [Errno 2] gone: 'cat.jpg'\nwhile reading item 100 of Data" in missing["text"]
+    assert 'in draw\n    raise FileNotFoundError(2, "gone", "cat.jpg")' in missing["text"]
     (none,) = told["none"]
     assert none["type"] == "DataError"
-    assert none["text"].startswith("item 103 is None")
+    assert "item 103 is None" in none["text"]
 
 
-def test_an_error_that_cannot_travel_is_told_as_a_data_error(told: dict[str, Any]) -> None:
+def test_an_error_that_cannot_be_made_again_is_told_all_the_same(told: dict[str, Any]) -> None:
     (clumsy,) = told["clumsy"]
-    assert clumsy["type"] == "DataError"
+    assert clumsy["type"] == "RuntimeError"
     assert "ClumsyError: clumsy: by nature\nwhile reading item 101 of Data" in clumsy["text"]
 
 
 def test_a_killed_process_is_an_error_and_the_next_epoch_has_new_ones(told: dict[str, Any]) -> None:
     (killed,) = told["killed"]
-    assert killed["type"] == "DataError"
-    assert killed["text"] == (
-        "a worker process ended (killed by signal 9) while reading Data; it may have run out of memory\n"
-        "  Try processes=False (threads), or fewer num_workers"
+    assert killed["type"] == "RuntimeError"
+    assert killed["text"].startswith("DataLoader worker (pid")
+    assert killed["notes"][0].startswith(
+        "  Try processes=False (threads), fewer num_workers if memory ran out"
     )
-    assert killed["notes"] == ["while reading the items 102, 3"]
-    assert told["threads"][1] == 1
     assert told["again"] == [[[0, 1], [2, 3]]]
-    assert (told["new"], told["children"][0]) == ([0], 2)
-
-
-def test_a_death_is_noticed_in_the_middle_of_an_answer_and_when_the_pipe_lives_on(
-    told: dict[str, Any],
-) -> None:
-    for text in (*told["torn"], *told["orphaned"]):
-        assert text.startswith("a worker process ended (killed by signal 9)")
+    assert len(told["children"][0]) == 2
 
 
 def test_processes_end_with_their_loader(told: dict[str, Any]) -> None:
-    assert told["forgotten"] == [[]]
+    assert told["forgotten"] == [[], []]  # of one that has read, and of one that could not be started
 
 
-def test_a_dataset_that_cannot_be_sent_is_refused_and_leaves_no_process(told: dict[str, Any]) -> None:
+def test_a_dataset_that_cannot_be_sent_is_refused(told: dict[str, Any]) -> None:
     assert told["unsendable"][0].startswith("list, or the collate_fn, cannot be sent to a process: ")
     assert told["unsendable"][0].endswith(
         "Try processes=False (threads), or classes and functions at the top level of a module"
     )
-    assert told["children"][1] == []
 
 
 def test_a_script_without_a_main_guard_is_told_about_it(tmp_path: Path) -> None:
@@ -183,42 +164,7 @@ def test_a_script_without_a_main_guard_is_told_about_it(tmp_path: Path) -> None:
         timeout=PATIENCE_SECONDS,
     )
     assert run.returncode == 1
-    assert 'Try all of the script below `if __name__ == "__main__":`, or processes=False' in run.stderr
-
-
-TENSORS = {
-    "floats": torch.arange(6.0).reshape(2, 3),
-    "across": torch.arange(6.0).reshape(2, 3).T,
-    "bfloat16": torch.tensor([1.5, 2], dtype=torch.bfloat16),
-    "complex": torch.tensor([1 + 2j]),
-    "conj": torch.tensor([1 + 2j]).conj(),
-    "neg": torch.tensor([1 + 2j]).conj().imag,
-    "bools": torch.tensor([True, False]),
-    "scalar": torch.tensor(3, dtype=torch.int16),
-    "empty": torch.zeros(0, 3),
-    "gradient": torch.ones(2, requires_grad=True),
-}
-
-
-@pytest.mark.parametrize("kind", TENSORS)
-def test_a_tensor_is_the_same_after_its_journey(kind: str) -> None:
-    tensor = TENSORS[kind]
-    came = _unpacked(_packed(tensor))
-    assert (came.dtype, came.shape) == (tensor.dtype, tensor.shape)
-    assert came.equal(tensor)
-    assert _unpacked(_packed("name")) == "name"
-
-
-def test_processes_serve_those_who_want_what_they_do() -> None:
-    reader = Reader([1, 2], collate)
-    workers = WorkerProcesses(reader, 0)
-    assert workers.serve(Reader(reader.dataset, collate), 0)
-    assert not workers.serve(reader, 1)
-    assert not workers.serve(Reader([1, 2], collate), 0)
-    assert not workers.serve(Reader(reader.dataset, list), 0)
-    workers.close()
-    workers.close()
-    assert not workers.serve(reader, 0)
+    assert 'all of the script below `if __name__ == "__main__":`' in run.stderr
 
 
 # ---- interrupted, left, killed

@@ -1,15 +1,19 @@
-"""Where to compute: the best device of this machine, or the one that was asked for."""
+"""Where to compute: the best device, or the one that was asked for; and the share of each of several processes."""
 
 from __future__ import annotations
 
+import itertools
 import os
-from typing import cast
+from collections.abc import Iterable, Iterator
+from typing import TypeVar, cast
 
 import torch
 
 from plainlearn.core.errors import ArgumentError
 
-__all__ = ["default_device"]
+__all__ = ["default_device", "shard_round_robin"]
+
+T = TypeVar("T")
 
 
 def default_device(use: bool | str | torch.device | None = None) -> torch.device:
@@ -73,3 +77,15 @@ def _asked_device(use: str | torch.device) -> torch.device:
     if asked.type == "mps" and not torch.backends.mps.is_available():
         raise ArgumentError("device mps is not here: torch finds none", try_="use=None")
     return asked
+
+
+def shard_round_robin(things: Iterable[T], rank: int, size: int, *, whole_rounds: bool) -> Iterator[T]:
+    """Of every `size` things number `rank`; `whole_rounds` leaves out a last round that is not full.
+
+    >>> list(shard_round_robin("abcde", 0, 2, whole_rounds=True))
+    ['a', 'c']
+    """
+    each = iter(things)
+    while round_ := list(itertools.islice(each, size)):
+        if rank < len(round_) and not (whole_rounds and len(round_) < size):
+            yield round_[rank]

@@ -13,24 +13,24 @@ seed and the item's place in the epoch, so the number of workers changes nothing
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.describe import describe
+from plainlearn.core.device import shard_round_robin
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.seed import preserve_random_state, set_seed
 from plainlearn.core.tensors import to_device
-from plainlearn.data import loader_input as check
 from plainlearn.data.collating import collate
 from plainlearn.data.columns import ColumnFinder, Columns, cut
-from plainlearn.data.place import ALL, Position, Share
-from plainlearn.data.processes import WorkerProcesses
-from plainlearn.data.read_ahead import read_ahead
 from plainlearn.data.reading import (
     Collate,
     DrawsItems,
@@ -38,7 +38,9 @@ from plainlearn.data.reading import (
     OrdersItems,
     Reader,
     Stopped,
+    WorkerProcesses,
     generator,
+    read_ahead,
     read_stream,
 )
 
@@ -46,6 +48,9 @@ __all__ = ["BatchTransform", "DataLoader", "DrawsItems"]
 
 BatchTransform = Callable[[Any, np.random.Generator], Any]
 Make = Callable[[Job, Stopped], Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MOST_ITEMS_OF_AN_ITERATOR = 10_000_000
 
 
 class DataLoader:
@@ -58,8 +63,9 @@ class DataLoader:
     changes whole batches there.
 
     `num_workers` threads read ahead (0: the calling thread reads) and, except on a GPU, run `after_batch`
-    too: both it and the dataset must bear to be used by several at once. With `processes=True` each
-    thread has a process that reads, for datasets that hold the interpreter's lock; these stay until
+    too: both it and the dataset must bear to be used by several at once. With `processes=True` the items are
+    read by worker processes of torch's own DataLoader instead, for datasets that hold the interpreter's
+    lock, and `after_batch` is run by the calling thread. The processes stay from one whole epoch to the next, until
     `close`, and see the dataset as it was when they started.
 
     An iterator (`zip(x, y)`, a generator) is read into a list here, once. Iterables without `[i]`
@@ -88,15 +94,15 @@ class DataLoader:
         after_batch: BatchTransform | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.bs = check.batch_size(batch_size, bs)
-        self.dataset = check.readable_again(dataset)
+        self.bs = _checked_batch_size(batch_size, bs)
+        self.dataset = _readable_again(dataset)
         self.shuffle = shuffle
         self.drop_last = drop_last
-        self.seed = check.seed(seed)
+        self.seed = _checked_seed(seed)
         self.processes = processes
-        self.num_workers = check.num_workers(num_workers)
-        self.collate_fn = check.function("collate_fn", collate_fn)
-        self.after_batch = None if after_batch is None else check.function("after_batch", after_batch)
+        self.num_workers = _checked_num_workers(num_workers)
+        self.collate_fn = _checked_function("collate_fn", collate_fn)
+        self.after_batch = None if after_batch is None else _checked_function("after_batch", after_batch)
         self.device = None if device is None else torch.device(device)
         #: How many iterations have been begun; `one_batch` is none.
         self.epochs_begun = 0
@@ -107,7 +113,7 @@ class DataLoader:
         self._check_dataset()
 
     def _check_dataset(self) -> None:
-        if not check.is_indexable(self.dataset):
+        if not _is_indexable(self.dataset):
             for setting in ("shuffle", "processes"):
                 if getattr(self, setting):
                     raise ArgumentError(
@@ -128,7 +134,7 @@ class DataLoader:
 
     def __len__(self) -> int:
         """The number of batches of an epoch; `TypeError` when only reading would tell."""
-        indexable = check.is_indexable(self.dataset)
+        indexable = _is_indexable(self.dataset)
         what: Any = self.get_idxs() if indexable else self.dataset
         if not isinstance(what, Sized):
             source = "get_idxs()" if indexable else type(self.dataset).__name__
@@ -197,7 +203,7 @@ class DataLoader:
 
         Raises `DataError` if it is no state, or, within an epoch, one of a loader that cuts other batches.
         """
-        epochs_begun, epoch_seed, batches = check.loader_state(state, self._identity())
+        epochs_begun, epoch_seed, batches = _checked_state(state, self._identity())
         self.epochs_begun = epochs_begun
         self._to_resume = None if epoch_seed is None else Position(epoch_seed, batches)
         self._position = None
@@ -220,9 +226,7 @@ class DataLoader:
 
     def close(self) -> None:
         """End the worker processes, if any. They also end with the loader."""
-        if self._workers is not None:
-            self._workers.close()
-            self._workers = None
+        self._workers = None
 
     # ---- an epoch
 
@@ -265,20 +269,22 @@ class DataLoader:
         jobs, make, threads = self._work(start, num_workers, overlaps=not elsewhere)
         jobs = share.of(jobs)
         seed = start.epoch_seed
+        numbers = itertools.count(start.batches + share.rank, share.size)
 
         def make_and_finish(job: Job, stopped: Stopped) -> Any:
             return self._finish(make(job, stopped), job.number, seed)
 
+        if self.processes and threads and isinstance(make, Reader):
+            return self._finish_each(self._made_by_processes(make, jobs), numbers, seed)
         nothing_to_do = self.device is None and self.after_batch is None
         do = make if elsewhere or nothing_to_do else make_and_finish
         made = read_ahead(jobs, do, threads) if threads else _one_by_one(jobs, do)
-        numbers = itertools.count(start.batches + share.rank, share.size)
         return self._finish_each(made, numbers, seed) if elsewhere else made
 
     def _work(self, start: Position, num_workers: int, *, overlaps: bool) -> tuple[Iterator[Job], Make, int]:
         """The jobs from `start` on, who makes batches of them, and how many threads that is worth."""
         reader = Reader(self.dataset, self.collate_fn)
-        if not check.is_indexable(self.dataset):
+        if not _is_indexable(self.dataset):
             return self._jobs(read_stream(self.dataset), start), reader.put_together, 0
         if self._order_is_replaced():
             # Whoever did it says which and in what order; if by chance, a resumed epoch needs the same again.
@@ -292,8 +298,7 @@ class DataLoader:
                 threads = num_workers if overlaps and self.after_batch is not None else 0
                 return self._row_jobs(indices, columns, start), lambda job, _: cut(columns, job.rows), threads
         indices = indices.tolist() if hasattr(indices, "tolist") else indices
-        make = self._worker_processes(reader) if self.processes and num_workers else reader
-        return self._jobs(indices, start), make, num_workers
+        return self._jobs(indices, start), reader, num_workers
 
     def _order_is_replaced(self) -> bool:
         return getattr(self.get_idxs, "__func__", None) is not DataLoader.get_idxs
@@ -344,7 +349,7 @@ class DataLoader:
             raise
 
     def _finish_each(self, made: Generator[Any], numbers: Iterator[int], epoch_seed: int) -> Generator[Any]:
-        device = cast(torch.device, self.device).type
+        device = "cpu" if self.device is None else self.device.type
         with closing(made):
             for batch in made:
                 with _without_autocast(device):
@@ -353,23 +358,24 @@ class DataLoader:
                 yield finished
                 del finished
 
-    def _worker_processes(self, reader: Reader) -> WorkerProcesses:
-        workers = self._workers
+    def _made_by_processes(self, reader: Reader, jobs: Iterator[Job]) -> Generator[Any]:
+        """Batches by the processes of the epoch before, if they do what `reader` does, else by new ones."""
+        # Taken out while they are used: an iteration inside this one gets its own. They come back after a
+        # whole epoch; those of one that is left in the middle still read what nobody waits for, and end.
+        workers, self._workers = self._workers, None
         if workers is None or not workers.serve(reader, self.num_workers):
-            self.close()
-            self._workers = workers = WorkerProcesses(reader, self.num_workers)
-        return workers
+            workers = WorkerProcesses(reader, self.num_workers)
+        yield from workers.batches(jobs)
+        self._workers = workers
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a place within an epoch to mean the same batches."""
-        items = len(self.dataset) if check.is_indexable(self.dataset) else None
+        items = len(self.dataset) if _is_indexable(self.dataset) else None
         return {"bs": self.bs, "items": items, "shuffle": bool(self.shuffle)}
 
     def __repr__(self) -> str:
         kind = type(self.dataset).__name__
-        what = (
-            f"{kind} of {len(self.dataset)} items" if check.is_indexable(self.dataset) else f"stream {kind}"
-        )
+        what = f"{kind} of {len(self.dataset)} items" if _is_indexable(self.dataset) else f"stream {kind}"
         return f"DataLoader({what}, bs={self.bs}, shuffle={self.shuffle}, drop_last={self.drop_last})"
 
     def _no_batch(self) -> DataError:
@@ -377,6 +383,42 @@ class DataLoader:
             f"an epoch over {type(self.dataset).__name__} had no batch; expected at least one",
             try_="drop_last=False, more items, or, for a stream, an __iter__ that starts anew each time",
         )
+
+
+# ---- where an epoch is, and which of its batches
+
+
+@dataclass(slots=True)
+class Position:
+    """A place in an epoch: the seed of what is random in it, how many batches were handed out."""
+
+    epoch_seed: int
+    batches: int = 0
+    open: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of every `size` batches, number `rank`."""
+
+    rank: int
+    size: int
+    whole_rounds: bool
+    agree: Callable[[int], int]
+
+    def of(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        """This share's jobs. A stream's items are read past all the same."""
+        if self.size == 1:
+            return jobs
+        return shard_round_robin(jobs, self.rank, self.size, whole_rounds=self.whole_rounds)
+
+
+#: Every batch: that of a process alone.
+ALL: Final = Share(0, 1, False, int)
+
+
+# ---- making batches in the calling thread
 
 
 def _one_by_one(jobs: Iterator[Job], do: Make) -> Generator[Any]:
@@ -396,3 +438,111 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
 
 
 _NOTHING = nullcontext()
+
+
+# ---- what it is given
+
+
+def _is_indexable(dataset: Any) -> bool:
+    """Whether items are read by their index. An IterableDataset only seems so: it has inherited a `[i]`."""
+    return (
+        hasattr(dataset, "__getitem__")
+        and hasattr(dataset, "__len__")
+        and not isinstance(dataset, IterableDataset)
+    )
+
+
+def _readable_again(dataset: Any) -> Any:
+    """The dataset, or, of an iterator, which can be read only once, the list of its items."""
+    if isinstance(dataset, Mapping) or hasattr(cast(Any, type(dataset)), "iloc"):
+        raise ArgumentTypeError(
+            f"the dataset is a {type(cast('Any', dataset)).__name__}, whose [i] is no i-th item; expected a list of items",
+            try_="list(data.values()), or list(data.items())"
+            if isinstance(dataset, Mapping)
+            else 'data.to_dict("records")',
+        )
+    if isinstance(dataset, type):
+        name = cast("type[Any]", dataset).__name__
+        raise ArgumentTypeError(
+            f"the dataset is the class {name}; expected an object of it", try_=f"{name}(…)"
+        )
+    if _is_indexable(dataset) and _has_length(dataset):
+        return dataset
+    if not isinstance(dataset, Iterable) or getattr(cast(Any, dataset), "ndim", 1) == 0:
+        raise ArgumentTypeError(
+            f"the dataset is {describe(dataset)}; expected something with [i] and len, or something to iterate over",
+            try_="list(zip(x, y))",
+        )
+    if not isinstance(dataset, Iterator):
+        return cast(Any, dataset)
+    items = list(itertools.islice(cast("Iterator[Any]", dataset), _MOST_ITEMS_OF_AN_ITERATOR + 1))
+    if len(items) > _MOST_ITEMS_OF_AN_ITERATOR:
+        raise DataError(
+            f"the iterator gave more than {_MOST_ITEMS_OF_AN_ITERATOR:,} items; it can be read only once, so it is kept in memory",
+            try_="an object whose __iter__ starts again, such as a torch IterableDataset",
+        )
+    return items
+
+
+def _has_length(dataset: Any) -> bool:
+    try:
+        len(dataset)
+    except TypeError:  # a tensor without rows
+        return False
+    return True
+
+
+def _checked_batch_size(batch_size: Any, bs: Any) -> int:
+    """The batch size, given by either of its names."""
+    sizes = [_whole_number(name, size, 1, "bs=64")
+             for name, size in (("batch_size", batch_size), ("bs", bs)) if size is not None]  # fmt: skip
+    if len(set(sizes)) > 1:
+        raise ArgumentError(f"batch_size={batch_size} and bs={bs} are two names of one thing; expected one")
+    return sizes[0] if sizes else 64
+
+
+def _checked_num_workers(value: Any) -> int:
+    """The number of threads that read, if it is one."""
+    return _whole_number("num_workers", value, 0, "num_workers=2")
+
+
+def _checked_seed(value: Any) -> int | None:
+    """The seed of the order, if it is one."""
+    return None if value is None else _whole_number("seed", value, None, "seed=42")
+
+
+def _whole_number(name: str, value: Any, least: int | None, example: str) -> int:
+    expected = "a whole number" if least is None else f"a whole number of {least} or more"
+    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", 0):
+        raise ArgumentTypeError(f"{name} is {describe(value)}; expected {expected}", try_=example)
+    number = operator.index(value)
+    if least is not None and number < least:
+        raise ArgumentError(f"{name} is {number}; expected {expected}", try_=example)
+    return number
+
+
+def _checked_function(name: str, value: F) -> F:
+    """What can be called."""
+    if not callable(value):
+        raise ArgumentTypeError(f"{name} is {describe(value)}; expected a function")
+    return value
+
+
+def _checked_state(state: Any, identity: Mapping[str, Any]) -> tuple[int, int | None, int]:
+    """Iterations begun, the seed and the batches of the one that goes on, from what `state_dict` gave."""
+    keys = ("epochs_begun", "epoch_seed", "batches", *identity)
+    if not isinstance(state, Mapping) or any(key not in state for key in keys):
+        raise DataError(f"this is not a loader's state: {describe(state)}; expected {', '.join(keys)}")
+    known = cast("Mapping[str, Any]", state)
+    for key in ("epochs_begun", "batches", *(["epoch_seed"] if known["epoch_seed"] is not None else [])):
+        least = None if key == "epoch_seed" else 0
+        _whole_number(f"{key} of a loader's state", known[key], least, "the dict that state_dict() gave")
+    if known["epoch_seed"] is not None:
+        for key, value in identity.items():
+            if known[key] != value:
+                raise DataError(
+                    f"the state was saved with {key}={known[key]}, and this loader has {key}={value}; "
+                    "what remained of the epoch would be other batches",
+                    try_=f"{key}={known[key]}, or beginning a new epoch",
+                )
+    return known["epochs_begun"], known["epoch_seed"], known["batches"]

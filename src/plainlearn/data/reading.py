@@ -1,16 +1,34 @@
-"""One batch: its items read one by one and put together. What a loader's threads and processes do."""
+"""Batches read and put together: what a job asks for, who does it, and how far ahead of whoever takes them.
+
+`Reader` makes one batch: its items read one by one, and put together. `read_ahead` lets threads do it,
+`WorkerProcesses` the worker processes of torch's own DataLoader.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from plainlearn.core.errors import DataError
 from plainlearn.data.collating import collate
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+AHEAD = 2  # batches a thread or process; enough to hide a slow file, few enough to bound memory
+_LOOK_SECONDS = 0.2  # how often an idle thread looks whether the interpreter ends
 
 Collate = Callable[[Sequence[Any]], Any]
 
@@ -112,3 +130,182 @@ def read_stream(stream: Iterable[Any]) -> Iterator[Any]:
     except Exception as error:
         error.add_note(f"while reading item {number} of {type(stream).__name__}")
         raise
+
+
+# ---- by threads
+
+
+def read_ahead(jobs: Iterator[J], do: Callable[[J, Stopped], R], threads: int) -> Generator[R]:
+    """`do(job, stopped)` of every job, in order, by `threads`, up to `AHEAD * threads` of them ahead.
+
+    `jobs` is read in the caller's thread. An exception in `do` comes out here, in its turn. When this
+    generator is closed, for whatever reason, `stopped()` turns true, and the threads are waited for.
+
+    Not an Executor of the standard library: at the end of the interpreter that one first does every job
+    which is still waiting, so that a program that ends in the middle of an epoch seems to hang.
+    """
+    waiting: SimpleQueue[tuple[J, Future[R]] | None] = SimpleQueue()
+    closed = threading.Event()
+    consumer = threading.current_thread()
+
+    def stopped() -> bool:
+        return closed.is_set() or _is_abandoned(consumer)
+
+    def work() -> None:
+        while (task := _next_task(waiting, stopped)) is not None:
+            job, future = task
+            _fulfil(job, future, do, stopped)
+            del task, job, future  # or an idle thread would keep the batch alive
+
+    crew: list[threading.Thread] = []
+    results: deque[Future[R]] = deque()
+    try:
+        while True:
+            for job in islice(jobs, AHEAD * threads - len(results)):
+                results.append(Future())
+                waiting.put((job, results[-1]))
+                if len(crew) < threads:
+                    # No daemon, also of one that is: those are cut off amid whatever library code they are in.
+                    name = f"plainlearn-loader-{len(crew)}"
+                    thread = threading.Thread(target=work, name=name, daemon=False)
+                    thread.start()
+                    crew.append(thread)
+            if not results:
+                return
+            yield results.popleft().result()
+    finally:
+        closed.set()
+        for _ in crew:
+            waiting.put(None)
+        for thread in crew:
+            # The garbage collector may close a forgotten generator in any thread, even in one of these.
+            if thread is not threading.current_thread():
+                thread.join()
+
+
+def _is_abandoned(consumer: threading.Thread) -> bool:
+    """Whether the interpreter ends: it then waits for these threads, and nothing will wait for their results."""
+    return not threading.main_thread().is_alive() and (consumer.daemon or not consumer.is_alive())
+
+
+def _next_task(waiting: SimpleQueue[Any], stopped: Stopped) -> Any:
+    while not stopped():
+        try:
+            return waiting.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            continue
+    return None
+
+
+def _fulfil(job: J, future: Future[R], do: Callable[[J, Stopped], R], stopped: Stopped) -> None:
+    try:
+        future.set_result(do(job, stopped))
+    except BrokenOffError:
+        return  # nobody waits; or only a daemon, until the interpreter has ended
+    except BaseException as error:  # noqa: BLE001 (it is raised where the result is taken)
+        future.set_exception(error)
+        del future  # the exception knows this frame: a cycle that would keep what the job holds
+
+
+# ---- by processes
+
+
+class WorkerProcesses:
+    """Makes batches as `reader` does, by `count` worker processes of torch's own DataLoader, which live as long as this.
+
+    They are not forked: a fork copies the locks of torch's threads in whatever state they are. So each
+    imports torch, which takes seconds, and keeps the dataset as it was at the start.
+    """
+
+    def __init__(self, reader: Reader, count: int) -> None:
+        self._reader, self._count = reader, count
+        self._epoch = _Epoch(iter(()))
+        methods = multiprocessing.get_all_start_methods()
+        self._loader = torch.utils.data.DataLoader[Any](
+            cast(Any, _BatchOfJob(reader)),
+            batch_size=None,  # a job is a batch already
+            sampler=self._epoch,
+            collate_fn=_as_it_is,
+            worker_init_fn=_end_with_loader,
+            num_workers=count,
+            prefetch_factor=AHEAD,
+            persistent_workers=True,
+            multiprocessing_context="forkserver" if "forkserver" in methods else "spawn",
+            generator=torch.Generator(),  # or every epoch would draw from the global one
+        )
+
+    def serve(self, reader: Reader, count: int) -> bool:
+        """Whether these are so many processes that do what `reader` does."""
+        same = self._reader.dataset is reader.dataset and self._reader.collate_fn is reader.collate_fn
+        return same and self._count == count
+
+    def batches(self, jobs: Iterator[Job]) -> Generator[Any]:
+        """The batch of every job, in order; one iteration at a time.
+
+        An error of the dataset comes out as torch makes it again: with its type, and what the process tells as
+        its text. Raises `DataError` if the dataset cannot be sent to a process, `RuntimeError` for one that died.
+        """
+        self._epoch.jobs = jobs
+        try:
+            made = iter(self._loader)
+        except Exception as error:
+            if _is_death(error):
+                raise
+            raise DataError(
+                f"{type(self._reader.dataset).__name__}, or the collate_fn, cannot be sent to a process: {error}",
+                try_="processes=False (threads), or classes and functions at the top level of a module",
+            ) from error
+        try:
+            yield from made
+        except Exception as error:
+            if _is_death(error):
+                error.add_note(
+                    "  Try processes=False (threads), fewer num_workers if memory ran out, or all of the script "
+                    'below `if __name__ == "__main__":`'
+                )
+            # torch's frames make a cycle with the error, which would keep the processes until it is collected.
+            del made
+            error.__traceback__ = None
+            raise
+
+
+def _is_death(error: Exception) -> bool:
+    """Whether torch tells by this error that a process has died."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+
+
+@dataclass
+class _Epoch:
+    """The jobs of the epoch at hand: torch's loader asks for its indices anew each time, and these are jobs."""
+
+    jobs: Iterator[Job]
+
+    def __iter__(self) -> Iterator[Job]:
+        return self.jobs
+
+
+@dataclass(frozen=True)
+class _BatchOfJob:
+    """A dataset for torch's workers, whose items are batches."""
+
+    reader: Reader
+
+    def __getitem__(self, job: Job) -> Any:
+        return self.reader(job, lambda: False)
+
+
+def _end_with_loader(_: int) -> None:
+    """In a worker process: end when the loader's has died, were it killed. torch looks after the parent, which here is
+    the fork server: that lives as long as its workers, so all would stay for ever."""
+    loader = multiprocessing.parent_process()
+
+    def end() -> None:
+        if loader is not None:
+            loader.join()
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

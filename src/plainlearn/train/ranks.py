@@ -22,8 +22,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from plainlearn.core.device import shard_round_robin
 from plainlearn.core.errors import ArgumentError, DataError, ProcessError
-from plainlearn.core.rounds import shard_round_robin
 
 #: How long a process waits for the others before it gives up.
 PATIENCE = timedelta(seconds=60)

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from patience import PATIENCE
 
-from plainlearn.data.read_ahead import AHEAD, read_ahead
-from plainlearn.data.reading import Stopped
+from plainlearn.data.reading import AHEAD, Stopped, read_ahead
 
 
 @pytest.fixture(autouse=True)
