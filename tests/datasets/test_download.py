@@ -23,16 +23,13 @@ from patience import PATIENCE
 import plainlearn
 from plainlearn.core.errors import ArgumentError, DataError, DownloadError, MissingFileError
 from plainlearn.core.paths import Path as OurPath
-from plainlearn.datasets.checksums import verify_file
+from plainlearn.datasets.archive import Limits
 from plainlearn.datasets.download import URLs, untar_data
-from plainlearn.datasets.limits import Limits
+from plainlearn.datasets.storage import verify_file
 from plainlearn.datasets.urls import KNOWN_SHA256
 
-# In a process of its own, without what plainlearn.data imports besides: torch would cost it seconds.
-ALONE = f"""
-import sys, types, plainlearn
-sys.modules["plainlearn.data"] = package = types.ModuleType("plainlearn.data")
-package.__path__ = [{str(Path(plainlearn.__file__).parent / "data")!r}]
+ALONE = """
+import sys
 from plainlearn.datasets.download import URLs, untar_data
 from plainlearn.core.errors import PlainlearnError
 """

@@ -14,7 +14,7 @@ import pytest
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DownloadError
 from plainlearn.core.paths import Path as OurPath
-from plainlearn.datasets.fetch import Unreachable, _NoStepDown, download_url
+from plainlearn.datasets.fetch import _Failed, _RedirectHandler, download_url
 
 DATA = bytes((index * index * 31 + index) % 256 for index in range(200_000))
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -266,7 +266,7 @@ def test_redirects_are_followed_and_resumed(web, get):
 
 @pytest.mark.parametrize(
     ("target", "reason"),
-    [("file:///etc/passwd", "is not allowed"), ("ftp://127.0.0.1/pets.tgz", "unknown url type: ftp")],
+    [("file:///etc/passwd", "is not allowed"), ("ftp://127.0.0.1/pets.tgz", "which is not http")],
 )
 def test_a_redirect_to_anything_but_the_web_is_not_followed(web, get, target, reason):
     with pytest.raises(DownloadError, match=reason):
@@ -281,8 +281,8 @@ def test_a_redirect_in_a_circle_ends(web, get):
 
 def test_a_redirect_from_https_to_http_is_refused():
     request = urllib.request.Request("https://example.org/pets.tgz")
-    with pytest.raises(Unreachable, match=r"redirects to http://example\.org/x, which is not https"):
-        _NoStepDown().redirect_request(request, None, 302, "Found", Message(), "http://example.org/x")
+    with pytest.raises(_Failed, match=r"redirects to http://example\.org/x, which is not https"):
+        _RedirectHandler().redirect_request(request, None, 302, "Found", Message(), "http://example.org/x")
 
 
 def test_a_file_that_is_too_large_is_refused_by_its_announcement_and_by_its_bytes(web, get, tmp_path):

@@ -1,4 +1,4 @@
-"""Where data are kept, and what is said when they cannot be kept there."""
+"""Where data are kept, what is said when they cannot be kept there, and SHA-256 of whole files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from plainlearn.core.errors import DownloadError
+from plainlearn.core.errors import DownloadError, MissingFileError
 from plainlearn.datasets.download import URLs, untar_data
-from plainlearn.datasets.storage import cache_home
+from plainlearn.datasets.storage import cache_home, file_sha256, verify_file
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +60,14 @@ def test_the_cache_is_where_the_variable_says_or_where_the_system_keeps_caches(m
     monkeypatch.setenv("PLAINLEARN_HOME", "")
     assert cache_home().is_relative_to(tmp_path)
     assert "plainlearn" in cache_home().parts
+
+
+def test_a_file_is_measured_and_compared(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(path) == verify_file(path, known.upper()) == known
+    with pytest.raises(DownloadError, match=f"its SHA-256 is {known}, expected {'0' * 64} or {'1' * 64}"):
+        verify_file(path, ["0" * 64, "1" * 64])
+    with pytest.raises(MissingFileError, match="there is no file"):
+        file_sha256(tmp_path / "none")

@@ -9,19 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pathlib
 import urllib.parse
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
-from typing import Final, cast
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final, cast
 
 from plainlearn.core.errors import DataError, DownloadError, MissingFileError
 from plainlearn.core.paths import Path
 from plainlearn.datasets.byte_progress import say
-from plainlearn.datasets.checksums import file_sha256, normal_sha256, verify_file
-from plainlearn.datasets.limits import Limits
-from plainlearn.datasets.storage import cache_home, locked, make_folder, writing
+from plainlearn.datasets.storage import (
+    cache_home,
+    file_sha256,
+    locked,
+    make_folder,
+    normal_sha256,
+    verify_file,
+    writing,
+)
 from plainlearn.datasets.urls import KNOWN_SHA256, URLs, archive_name, archive_stem
+
+if TYPE_CHECKING:
+    from plainlearn.datasets.archive import Limits
 
 __all__ = ["MIRROR_VARIABLE", "URLs", "untar_data"]
 
@@ -55,36 +64,44 @@ def untar_data(
     So `untar_data(URLs.MNIST_SAMPLE).ls()` shows labels.csv, train, valid and the README, on any machine, offline.
     """
     name = archive_name(url)
+    stem = archive_stem(name)
     home = cache_home() if base is None else Path(base).expanduser()
     place = home / "data" if data is None else Path(data).expanduser()
-    folder, record = _folder_of(url, place, archive_stem(name))
+    folder, record = _folder_of(url, place, stem)
     if not force_download and _is_filled(folder):
         return folder
-    from plainlearn.datasets.archive import unpack
+    from plainlearn.datasets.archive import extract
 
     make_folder(place)
-    with locked(place, folder.name):
-        folder, record = _folder_of(url, place, archive_stem(name))
+    with locked(place, folder.name), ExitStack() as while_unpacking:
+        folder, record = _folder_of(url, place, stem)
         if not force_download and _is_filled(folder):  # another process was quicker
             return folder
-        ending = name.removeprefix(archive_stem(name))
-        expected = _expected(url, sha256, record)
-        order = _Order(url, name, home / "archives" / f"{folder.name}{ending}", expected, show_progress)
-        archive, found = _archive(order, anew=force_download)
+        if sha256 is not None:
+            expected = normal_sha256(sha256)
+        else:
+            expected = KNOWN_SHA256.get(url) or ((record.sha256,) if record else ())
+        kept = home / "archives" / f"{folder.name}{name.removeprefix(stem)}"
+        file = None if force_download else _downloaded_before(kept, expected)
+        file = file or _archive(url, kept, expected, show_progress, while_unpacking)
+        if file == kept and len(expected) == 1:
+            found = expected[0]  # compared a moment ago; a large file takes its time
+        else:
+            found = verify_file(file, expected) if expected else file_sha256(file)
         try:
-            limits = limits or Limits()
-            unpack(
-                archive, place, name=folder.name, overwrite=True, limits=limits, show_progress=show_progress
-            )
+            extract(file, place, name=folder.name, overwrite=True, limits=limits, show_progress=show_progress)
         except DownloadError:
             # It may be a page of HTML, which without a known checksum must not pass for the archive next time.
-            if archive == order.download and not expected:
-                archive.unlink()
+            if file == kept and not expected:
+                file.unlink()
             raise
-        _write_record(folder, _Record(url, found, str(archive)))
+        _write_record(folder, _Record(url, found, str(file)))
         if not expected and show_progress is not False:
             say(f"{folder.name}: this archive's SHA-256 is {found}; from now on that is expected of {url}")
     return folder
+
+
+# ---------------------------------------------------------------- the folder, and where it is from
 
 
 @dataclass(frozen=True)
@@ -132,8 +149,7 @@ def _write_record(folder: Path, record: _Record) -> None:
 
 def _is_filled(folder: Path) -> bool:
     try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
+        return any(folder.iterdir())
     except FileNotFoundError:
         return False
     except NotADirectoryError as error:
@@ -144,111 +160,66 @@ def _is_filled(folder: Path) -> bool:
         ) from error
 
 
-def _expected(url: str, sha256: str | Collection[str] | None, record: _Record | None) -> tuple[str, ...]:
-    if sha256 is not None:
-        return normal_sha256(sha256)
-    return KNOWN_SHA256.get(url) or ((record.sha256,) if record else ())
+# ---------------------------------------------------------------- the archive, and who has it
 
 
-@dataclass(frozen=True)
-class _Order:
-    """What is wanted, and, in `tried`, who did not have it: clauses for the message."""
-
-    url: str
-    name: str
-    download: Path  # where the archive goes if it must be downloaded
-    expected: tuple[str, ...]
-    show_progress: bool | None
-    tried: list[str] = field(default_factory=list[str])
-
-
-def _archive(order: _Order, *, anew: bool) -> tuple[Path, str]:
-    """The archive on this machine, and its SHA-256, which is among the expected, if any are."""
-    return (
-        (None if anew else _downloaded_before(order))
-        or _from_mirror(order)
-        or _on_board(order)
-        or _from_address(order)
-    )
-
-
-def _downloaded_before(order: _Order) -> tuple[Path, str] | None:
-    if not order.expected or not order.download.is_file():
+def _downloaded_before(kept: Path, expected: tuple[str, ...]) -> Path | None:
+    if not expected or not kept.is_file():
         return None
-    found = file_sha256(order.download)
-    if found in order.expected:
-        return order.download, found
-    say(f"{order.download} is not what it was when it was downloaded: fetching it anew")
+    if file_sha256(kept) in expected:
+        return kept
+    say(f"{kept} is not what it was when it was downloaded: fetching it anew")
     return None
 
 
-def _from_mirror(order: _Order) -> tuple[Path, str] | None:
-    mirror = os.environ.get(MIRROR_VARIABLE)
+def _archive(
+    url: str, kept: Path, expected: tuple[str, ...], show_progress: bool | None, scope: ExitStack
+) -> Path:
+    """The archive, where it lies while `scope` is open, or downloaded to `kept`."""
+    from plainlearn.datasets.fetch import Unreachable, download_url
+
+    complaints: list[str] = []
+    for source, complaint in _sources(url, scope):
+        if isinstance(source, Path) and source.is_file():
+            return source
+        if isinstance(source, str):
+            try:
+                return download_url(
+                    source, kept, sha256=expected or None, anew=True, show_progress=show_progress
+                )
+            except Unreachable as error:
+                complaint += f": {error.reason}"
+        complaints.append(complaint)
+    # The last that was asked is the address itself.
+    raise DownloadError(
+        "; ".join([complaints.pop(), *complaints]),
+        try_=f"putting {archive_name(url)} into a folder, and export {MIRROR_VARIABLE}=/that/folder",
+    )
+
+
+def _sources(url: str, scope: ExitStack) -> Iterator[tuple[Path | str, str]]:
+    """Files and addresses in the order in which they are asked, and what to say of each if it does not give the archive."""
+    name, mirror = archive_name(url), os.environ.get(MIRROR_VARIABLE)
     if not mirror:
-        order.tried.append(f"{MIRROR_VARIABLE} is not set")
-        return None
-    if mirror.startswith(("http://", "https://")):
-        from plainlearn.datasets.fetch import Unreachable
-
-        address = f"{mirror.rstrip('/')}/{urllib.parse.quote(order.name)}"
-        try:
-            return _download(order, address)
-        except Unreachable as error:
-            order.tried.append(f"{MIRROR_VARIABLE}={mirror} did not give {order.name} ({error.reason})")
-            return None
-    folder = Path(mirror.removeprefix("file://")).expanduser()
-    if not folder.is_dir():
-        raise MissingFileError(
-            f"{MIRROR_VARIABLE} is {mirror!r}; expected a folder of this machine, or an address, that holds archives",
-            try_=f"unset {MIRROR_VARIABLE}",
+        yield Path(), f"{MIRROR_VARIABLE} is not set"
+    elif mirror.startswith(("http://", "https://")):
+        yield (
+            f"{mirror.rstrip('/')}/{urllib.parse.quote(name)}",
+            f"{MIRROR_VARIABLE}={mirror} did not give {name}",
         )
-    path = folder / order.name
-    if not path.is_file():
-        order.tried.append(f"{MIRROR_VARIABLE}={mirror} has no {order.name}")
-        return None
-    return path, (verify_file(path, order.expected) if order.expected else file_sha256(path))
-
-
-def _on_board(order: _Order) -> tuple[Path, str] | None:
+    else:
+        folder = Path(mirror.removeprefix("file://")).expanduser()
+        if not folder.is_dir():
+            raise MissingFileError(
+                f"{MIRROR_VARIABLE} is {mirror!r}; expected a folder of this machine, or an address, that holds archives",
+                try_=f"unset {MIRROR_VARIABLE}",
+            )
+        yield folder / name, f"{MIRROR_VARIABLE}={mirror} has no {name}"
     # By address, not by name: another address may well end in the same name.
-    if order.url not in _ON_BOARD:
-        return None
-    from importlib import resources
+    if url in _ON_BOARD:
+        from importlib import resources
 
-    resource = resources.files("plainlearn").joinpath("datasets", "onboard", _ON_BOARD[order.url])
-    if not resource.is_file():
-        order.tried.append("this installation lacks plainlearn's own copy")
-        return None
-    with resources.as_file(resource) as path:
-        found = verify_file(path, order.expected)
-        if isinstance(resource, pathlib.Path):
-            return Path(path), found
-        # plainlearn is in a zip: what as_file gives is gone after the `with`.
-        with writing(order.download):
-            order.download.parent.mkdir(parents=True, exist_ok=True)
-            order.download.write_bytes(path.read_bytes())
-    return order.download, found
-
-
-def _from_address(order: _Order) -> tuple[Path, str]:
-    from plainlearn.datasets.fetch import Unreachable
-
-    try:
-        return _download(order, order.url)
-    except Unreachable as error:
-        raise DownloadError(
-            "; ".join([f"{order.url} could not be downloaded: {error.reason}", *order.tried]),
-            try_=f"putting {order.name} into a folder, and export {MIRROR_VARIABLE}=/that/folder",
-        ) from error
-
-
-def _download(order: _Order, address: str) -> tuple[Path, str]:
-    from plainlearn.datasets.fetch import fetch
-
-    archives = order.download.parent
-    make_folder(archives)
-    with locked(archives, order.download.name):
-        found = fetch(
-            address, order.download, sha256=order.expected or None, show_progress=order.show_progress
-        )
-    return order.download, found
+        resource = resources.files("plainlearn").joinpath("datasets", "onboard", _ON_BOARD[url])
+        here = scope.enter_context(resources.as_file(resource)) if resource.is_file() else str(resource)
+        yield Path(here), "this installation lacks plainlearn's own copy"
+    yield url, f"{url} could not be downloaded"

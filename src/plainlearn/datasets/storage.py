@@ -1,18 +1,17 @@
-"""Where data are kept on this machine, who may write there now, and what to say when they cannot."""
+"""Where data are kept on this machine, who may write there now, what to say when they cannot, and SHA-256 of what is there."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Final
 
-from plainlearn.core.errors import DownloadError
+from plainlearn.core.errors import ArgumentError, DownloadError, MissingFileError
 from plainlearn.core.paths import Path
 from plainlearn.datasets.byte_progress import in_bytes, say
-
-__all__ = ["HOME_VARIABLE", "cache_home", "locked", "make_folder", "storage_error", "try_lock", "writing"]
 
 HOME_VARIABLE: Final = "PLAINLEARN_HOME"
 
@@ -50,7 +49,7 @@ def make_folder(folder: Path) -> None:
                 f"the folder {folder} cannot be made: {in_the_way} is a file; expected a folder",
                 try_=f"moving that file away, or {_ELSEWHERE}",
             ) from error
-        raise storage_error(error, folder) from error
+        raise _storage_error(error, folder) from error
 
 
 @contextmanager
@@ -61,10 +60,10 @@ def writing(path: Path) -> Generator[None]:
     except OSError as error:
         if isinstance(error, DownloadError):
             raise
-        raise storage_error(error, path) from error
+        raise _storage_error(error, path) from error
 
 
-def storage_error(error: OSError, path: Path) -> DownloadError:
+def _storage_error(error: OSError, path: Path) -> DownloadError:
     """Our error for one of the system's on writing: the path, what was found, what to do."""
     reason = error.strerror or str(error)
     if error.errno in _FULL:
@@ -91,14 +90,14 @@ def _free(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path, name: str) -> Generator[None]:
-    """Let one thread of one process at a time work on `name` in `folder`; others wait, and say so.
+    """Let one thread of one process at a time work on `name` in `folder`; others wait, and say so. It may do so again within.
 
     The lock is the system's, on the file .NAME.lock: it ends with the process that holds it, killed or not.
     """
     from filelock import FileLock, Timeout
 
     path = folder / f".{name}.lock"
-    lock = FileLock(path)
+    lock = FileLock(path, is_singleton=True)
     with writing(folder):
         try:
             lock.acquire(timeout=0)
@@ -132,3 +131,43 @@ def try_lock(folder: Path, name: str) -> Generator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, whole, in 64 hexadecimal digits, read a piece at a time.
+
+    Raises `MissingFileError` if there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"there is no file {path}" if not path.exists() else f"{path} is not a file")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify_file(path: str | os.PathLike[str], sha256: str | Collection[str]) -> str:
+    """Compare a file with the SHA-256, or one of several, that it should have, and return what it has.
+
+    Raises `DownloadError` with both if they differ. The file is left as it is.
+    """
+    expected = normal_sha256(sha256)
+    found = file_sha256(path)
+    if found not in expected:
+        raise DownloadError(
+            f"{path} is not the file that was expected: its SHA-256 is {found}, expected {' or '.join(expected)}",
+            try_=f"another copy of it, or sha256={found!r} if you trust this one",
+        )
+    return found
+
+
+def normal_sha256(sha256: str | Collection[str]) -> tuple[str, ...]:
+    """One or several SHA-256, in lower case. Raises `ArgumentError` for what cannot be one.
+
+    >>> normal_sha256("AB" * 32) == ("ab" * 32,)
+    True
+    """
+    several = tuple(one.strip().lower() for one in ([sha256] if isinstance(sha256, str) else sha256))
+    wrong = [one for one in several if len(one) != 64 or not set(one) <= set("0123456789abcdef")]
+    if wrong or not several:
+        raise ArgumentError(f"{wrong[0] if wrong else ''!r} is not a SHA-256; expected 64 hexadecimal digits")
+    return several

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, DownloadError, MissingFileError
 from plainlearn.core.paths import Path
-from plainlearn.datasets.checksums import file_sha256
 from plainlearn.datasets.fetch import download_url
+from plainlearn.datasets.storage import file_sha256
 
 State = dict[str, Tensor]
 
