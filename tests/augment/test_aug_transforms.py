@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from plainlearn.augment.aug_transforms import ReadAs, aug_transforms, setup_aug_tfms
-from plainlearn.augment.lighting import Brightness, Contrast, Hue, Normalize
+from plainlearn.augment.aug_transforms import aug_transforms, setup_aug_tfms
+from plainlearn.augment.lighting import Brightness, Contrast, Hue
+from plainlearn.augment.normalize import Normalize
 from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,
     Flip,
     RandomResizedCrop,
+    ReadAs,
     Resize,
     Rotate,
     Warp,

@@ -13,9 +13,8 @@ import torch
 from shipped import draw_pictures, small_learner
 from torch import nn
 
-from plainlearn.augment.aug_transforms import ReadAs
-from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, Resize
+from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, ReadAs, Resize
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.inference.onnx_export import export_onnx
 from plainlearn.inference.onnx_reading import Reading

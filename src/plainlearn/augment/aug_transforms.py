@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-
-from plainlearn.augment.geometry import FitMethod
+from plainlearn.augment.geometry import FitMethod, Size
 from plainlearn.augment.lighting import Brightness, Contrast
-from plainlearn.augment.pending import PendingImage, Size
 from plainlearn.augment.sampling.kernel import Mode, PadMode
 from plainlearn.augment.transforms import (
     Dihedral,
     Flip,
     RandomResizedCrop,
+    ReadAs,
     Resize,
     Rotate,
     Warp,
@@ -25,7 +22,6 @@ from plainlearn.augment.transforms import (
 )
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
-from plainlearn.data.blocks import Block
 from plainlearn.data.transform import Transform, as_transforms
 
 
@@ -98,23 +94,3 @@ def setup_aug_tfms(tfms: Iterable[Transform]) -> list[Transform]:
     the pixels are read once. Within a stage the given order stays.
     """
     return sorted(tfms, key=lambda transform: transform.order)
-
-
-@dataclass(frozen=True)
-class ReadAs(Transform):
-    """Pixels are read by this kernel: "cubic", the sharpest, "bilinear", or "nearest"."""
-
-    mode: Mode
-
-    order: ClassVar[int] = 0
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("cubic", "bilinear", "nearest"):
-            raise ArgumentError(f"mode is {self.mode!r}; expected 'cubic', 'bilinear' or 'nearest'")
-
-    def on_batch(
-        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
-    ) -> tuple[Any, ...]:
-        return tuple(
-            replace(each, mode=self.mode) if isinstance(each, PendingImage) else each for each in batch
-        )

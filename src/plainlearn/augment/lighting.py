@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.augment.pending import PendingImage
-from plainlearn.core.errors import ArgumentError, DataError, ShapeError
+from plainlearn.core.errors import ArgumentError, ShapeError
 from plainlearn.data.blocks import Block
 from plainlearn.data.transform import Transform
 
@@ -186,94 +186,6 @@ class RandomErasing(_Pixels):
                 noise = torch.from_numpy(rng.random((channels, h, w), dtype=np.float32)).to(pixels)
                 changed[row, :, top : top + h, left : left + w] = noise
         return changed
-
-
-@dataclass(frozen=True)
-class Normalize(Transform):
-    """Each channel less its `mean`, divided by its `std`, as pretrained weights expect. Values are 0..1 before.
-
-    `Normalize()` learns both from one training batch, transformed as in training, when the loaders are
-    made: the same for one seed, rounded to four digits, and from then on the same for training, validation and new items.
-    """
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-    order: ClassVar[int] = 30
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or min(self.std, default=1) <= 0:
-            raise ArgumentError(f"mean is {self.mean} and std {self.std}; expected one of each a channel, std above 0",
-                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
-
-    @classmethod
-    def from_stats(cls, mean: Sequence[float], std: Sequence[float]) -> Self:
-        """From one mean and one standard deviation a channel."""
-        made = cls(tuple(map(float, mean)), tuple(map(float, std)))
-        if made.learns:
-            raise ArgumentError("mean and std are empty; expected one of each a channel",
-                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
-        return made
-
-    @property
-    def learns(self) -> bool:
-        return not self.mean
-
-    def setup(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> Self:
-        images = [
-            finished(field) for field, block in zip(batch, blocks, strict=False) if is_image(field, block)
-        ]
-        channels = {image.shape[1] for image in images}
-        if len(channels) != 1:
-            raise ShapeError(
-                f"Normalize() learns from images of one number of channels; found {sorted(channels) or 'no image'}",
-                try_="Normalize.from_stats(mean, std), or to leave it out",
-            )
-        levels = torch.cat([image.transpose(0, 1).flatten(1) for image in images], dim=1).double()
-        std, mean = torch.std_mean(levels, dim=1)
-        if not (std > 1e-3).all():
-            raise DataError(
-                f"channel {int(std.argmin())} has the same value in all of a training batch, so its std is 0",
-                try_="Normalize.from_stats(mean, std), with numbers that are known",
-            )
-        return self.from_stats(*([round(float(each), 4) for each in stats] for stats in (mean, std)))
-
-    def on_batch(
-        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
-    ) -> tuple[Any, ...]:
-        return tuple(self._normalised(field) if is_image(field, block) else field
-                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
-
-    def _normalised(self, field: PendingImage | Tensor) -> PendingImage | Tensor:
-        if isinstance(field, PendingImage):
-            mean, std = self._stats(field.channels, torch.zeros(()))
-            return field.lit((field.levels() - mean[0]) / std[0])
-        pixels = finished(field)
-        mean, std = self._stats(pixels.shape[1], pixels)
-        return (pixels - mean) / std
-
-    def decode(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> tuple[Any, ...]:
-        def undone(field: Any) -> Any:
-            mean, std = self._stats(field.shape[1], field)
-            return field * std + mean
-
-        return tuple(undone(field) if is_image(field, block) else field
-                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
-
-    def _stats(self, channels: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        if self.learns:
-            raise ArgumentError("Normalize() has seen no data yet; it learns when loaders are made",
-                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
-        if len(self.mean) not in (1, channels):
-            raise ShapeError(
-                f"Normalize has {len(self.mean)} channels and the images {channels}; expected the same"
-            )
-        shape = (1, -1, 1, 1) if like.ndim else (1, 1, -1, 1)
-        mean, std = (
-            torch.tensor(each, dtype=torch.float32, device=like.device).view(shape)
-            for each in (self.mean, self.std)
-        )
-        return mean, std
 
 
 def is_image(field: Any, block: Block) -> bool:

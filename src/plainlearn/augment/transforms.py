@@ -10,7 +10,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from plainlearn.augment import geometry
 from plainlearn.augment.geometry import FitMethod, Maps, Size
-from plainlearn.augment.sampling.kernel import PadMode
+from plainlearn.augment.pending_base import Pending, frame_of
+from plainlearn.augment.sampling.kernel import Mode, PadMode
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.transform import Transform
 from plainlearn.images.decode import ScaledJpeg, scale_for
@@ -26,7 +27,6 @@ from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.images.pixels import Pixels
 
 if TYPE_CHECKING:
-    from plainlearn.augment.pending import Pending
     from plainlearn.data.blocks import Block
 
 Rng = np.random.Generator
@@ -88,8 +88,6 @@ class Geometric(Transform):
     def _moved(
         self, fields: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        from plainlearn.augment.pending import Pending, frame_of
-
         for field, block in zip(fields, blocks, strict=False):
             if block.geometry != "none" and not isinstance(field, Pending):
                 raise ArgumentError(
@@ -432,6 +430,28 @@ class CropPad(Geometric):
 
     def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size]:
         return 1.0, _checked_size(self.size)
+
+
+@dataclass(frozen=True)
+class ReadAs(Transform):
+    """Pixels are read by this kernel: "cubic", the sharpest, "bilinear", or "nearest"."""
+
+    mode: Mode
+
+    order: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("cubic", "bilinear", "nearest"):
+            raise ArgumentError(f"mode is {self.mode!r}; expected 'cubic', 'bilinear' or 'nearest'")
+
+    def on_batch(
+        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        from plainlearn.augment.pending import PendingImage  # which needs torch
+
+        return tuple(
+            replace(each, mode=self.mode) if isinstance(each, PendingImage) else each for each in batch
+        )
 
 
 def min_downscale(transforms: Sequence[Transform], size: Size, *, train: bool) -> float:

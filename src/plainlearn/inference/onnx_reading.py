@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plainlearn.augment.aug_transforms import ReadAs
-from plainlearn.augment.lighting import Normalize
+from plainlearn.augment.normalize import Normalize
 from plainlearn.augment.sampling.kernel import KERNELS, WIDEST, Kernel, Mode, PadMode
 from plainlearn.augment.sampling.torch_ops import weights_of
-from plainlearn.augment.transforms import CropPad, Geometric, RandomResizedCrop, Resize
+from plainlearn.augment.transforms import CropPad, Geometric, RandomResizedCrop, ReadAs, Resize
 from plainlearn.core.errors import ArgumentError
 from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.vision.blocks import ImageBlock

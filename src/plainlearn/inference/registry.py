@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from plainlearn.augment import transforms
-from plainlearn.augment.aug_transforms import ReadAs
-from plainlearn.augment.lighting import Normalize
+from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.transforms import ReadAs
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, PlainlearnError
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.inference.modelfile import ModelFile
