@@ -36,9 +36,10 @@ class Quick:
         self.opened.set()
 
     def read(self, item: Any) -> Any:
+        from plainlearn.images.files import EncodedImage
         from plainlearn.images.load import load_image
 
-        assert type(item) is bytes
+        assert type(item) is EncodedImage
         return load_image(item)
 
     def judged(self, samples: Sequence[Any]) -> tuple[list[Prediction], Any]:

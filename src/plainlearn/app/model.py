@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 from plainlearn.core.errors import DataError, StorageError
+from plainlearn.images.files import EncodedImage
 from plainlearn.inference.card import facts_of
 from plainlearn.inference.modelfile import read_model_arrays
 from plainlearn.inference.onnx_predictor import QuickPredictor, load_predictor
@@ -55,9 +56,11 @@ class Model:
     narrow: Predicts | None = None
     lanes: int = 1
 
-    def read(self, data: bytes) -> Any:
+    def read(self, data: bytes | EncodedImage) -> Any:
         """An image's bytes decoded; from any thread. What cannot be read is a `DataError`."""
-        assert isinstance(data, bytes)  # a str would be taken for a path or an address, and opened
+        assert isinstance(
+            data, (bytes, EncodedImage)
+        )  # a str would be taken for a path or an address, and opened
         return self.predictor.read(data)
 
     def judged(self, samples: list[Any]) -> list[Judged]:

@@ -22,7 +22,7 @@ from plainlearn.images.load import image_size
 __all__ = ["Service"]
 
 _TURNED: Final = 6  # any of EXIF's orientations that needs a second copy
-Answers = Batcher[bytes, Any, Judged]
+Answers = Batcher[EncodedImage, Any, Judged]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Service:
     async def ask(self, images: Sequence[bytes]) -> tuple[Model, list[Judged | Exception]]:
         """What the model says of each, and which model; an error stands in the place of its image. Raises `Full`."""
         in_use = self._in_use  # the whole request is answered by one model
-        return in_use.model, await in_use.answers.ask(images)
+        return in_use.model, await in_use.answers.ask([EncodedImage(each) for each in images])
 
     async def reload(self) -> str | None:
         """Look at the file again, and put its model into service if it is sound. Returns what is wrong, if anything."""
@@ -130,9 +130,8 @@ class Service:
         )  # fmt: skip
         return _InUse(model, answers, datetime.now(UTC))
 
-    def _weight(self, data: bytes) -> int:
+    def _weight(self, image: EncodedImage) -> int:
         """The memory that decoding a picture and keeping its pixels takes at most, by its header."""
-        image = EncodedImage(data)
         width, height = image_size(image)
         cost = decoding_cost(image.kind or "", "RGB", grey=False, orientation=_TURNED)
         if (weight := int(width * height * cost)) > self._budget.units:

@@ -113,6 +113,13 @@ class EncodedImage:
         width, height = header.size
         return JpegFrame((width, height) if header.orientation >= 5 else (height, width), header.orientation)
 
+    def __repr__(self) -> str:
+        """As messages name it."""
+        size = f"{len(self.data):,} bytes"
+        if not self.name:
+            return f"an image of {size}"
+        return shown(self.name) + (f" ({size})" if self.data else "")
+
 
 #: What can be read as an image file.
 ImageFile: TypeAlias = "str | os.PathLike[str] | bytes | HasBytes | EncodedImage"
@@ -304,18 +311,13 @@ def naming_errors(image: EncodedImage) -> Generator[None, None, None]:
     except ArgumentError:
         raise
     except Exception as error:
-        size = f"{len(image.data):,} bytes"
-        if image.name:
-            named = shown(image.name) + (f" ({size})" if image.data else "")
-        else:
-            named = f"an image of {size}"
         if isinstance(error, DataError):
-            raise DataError(f"{named} cannot be used: {error.what}", try_=error.try_) from error
+            raise DataError(f"{image} cannot be used: {error.what}", try_=error.try_) from error
         form = image.kind or "an image"
         if isinstance(error, BadHeader):
-            what = f"{named} is a damaged {form}: {error}"
+            what = f"{image} is a damaged {form}: {error}"
         else:
-            what = f"{named} cannot be decoded as {form}: {str(error) or type(error).__name__}"
+            what = f"{image} cannot be decoded as {form}: {str(error) or type(error).__name__}"
         raise DataError(what, try_="to delete it, or fetch it again") from error
 
 
