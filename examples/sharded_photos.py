@@ -13,8 +13,7 @@ from tempfile import mkdtemp
 from plainlearn.augment.transforms import Resize
 from plainlearn.data import CategoryBlock, DataBlock, RandomSplitter, get_image_files, parent_label
 from plainlearn.datasets.download import untar_data
-from plainlearn.datasets.shard_writing import write_shards
-from plainlearn.datasets.shards import get_records
+from plainlearn.datasets.shards import get_records, write_shards
 from plainlearn.datasets.urls import URLs
 from plainlearn.vision.blocks import ImageBlock
 

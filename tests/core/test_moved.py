@@ -11,7 +11,7 @@ import pytest
 # What README and docs of 0.1 told people to write.
 DOCUMENTED = [
     ("plainlearn.data.download", "untar_data", "plainlearn.datasets.download"),
-    ("plainlearn.data.shard_writing", "write_shards", "plainlearn.datasets.shard_writing"),
+    ("plainlearn.data.shard_writing", "write_shards", "plainlearn.datasets.shards"),
     ("plainlearn.data.shards", "get_records", "plainlearn.datasets.shards"),
     ("plainlearn.data.urls", "URLs", "plainlearn.datasets.urls"),
     ("plainlearn.vision.predictor", "Predictor", "plainlearn.inference.predictor"),

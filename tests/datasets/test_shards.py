@@ -21,8 +21,7 @@ from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError, DataError, MissingExtraError, MissingFileError
 from plainlearn.data import CategoryBlock, DataBlock, DataLoader, IndexSplitter
 from plainlearn.datasets import shards as module
-from plainlearn.datasets.shard_writing import write_shards
-from plainlearn.datasets.shards import Shards, get_records, nearby_order
+from plainlearn.datasets.shards import Shards, get_records, nearby_order, write_shards
 from plainlearn.vision.blocks import ImageBlock
 
 pa = pytest.importorskip("pyarrow")
@@ -147,8 +146,8 @@ def test_no_more_is_held_than_memory_allows(folder: Path) -> None:
     most = 0
     for record in store:
         record["image"].read_bytes()
-        most = max(most, sum(piece.result().nbytes for piece in store._pieces.values()))
-        assert store._held == sum(piece.result().nbytes for piece in store._pieces.values())
+        most = max(most, sum(piece.result().nbytes for piece in store._cache.values()))
+        assert store._cached_bytes == sum(piece.result().nbytes for piece in store._cache.values())
     assert 0 < most <= 1500
 
 
@@ -380,7 +379,7 @@ def test_a_server_that_gives_no_parts_says_what_to_do(folder: Path, web: Any) ->
     data = (folder / "00000.parquet").read_bytes()
     system = module.FileSystem(web.on("/0.parquet", web.body(data, ranges=False)))
     with pytest.raises(DataError, match=r"gave [\d,]+ bytes when asked for 10: .*\n  Try simplecache::http"):
-        module._part(system, system.root, 5, 15)
+        module._read_range(system, system.root, 5, 15)
 
 
 def test_writing_refuses_what_would_mix_or_not_fit(folder: Path, tmp_path: Path) -> None:

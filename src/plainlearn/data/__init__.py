@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from plainlearn.data.validate_items import DataWarning
     from plainlearn.data.weighted import WeightedDataLoader
     from plainlearn.datasets.remote import RemotePath
-    from plainlearn.datasets.shard_writing import write_shards
-    from plainlearn.datasets.shards import Record, get_records
+    from plainlearn.datasets.shards import Record, get_records, write_shards
 
 # Loaded when they are first used (PEP 562): parts of this package are read without torch.
 _HOMES = {
@@ -62,7 +61,7 @@ _HOMES = {
     "get_records": "datasets.shards",
     "parent_label": "data.label",
     "using_attr": "data.label",
-    "write_shards": "datasets.shard_writing",
+    "write_shards": "datasets.shards",
 }
 
 __all__ = [

@@ -32,7 +32,7 @@ _SILENT_SECONDS: Final = 30.0
 _WHOLE_SECONDS: Final = 300.0
 _ATTEMPTS: Final = 3
 _PAUSE_SECONDS = 0.5
-_IN_VAIN: Final = (
+_PERMANENT: Final = (
     FileNotFoundError,
     PermissionError,
     IsADirectoryError,
@@ -58,12 +58,12 @@ class FileSystem:
     if nothing is there, `DataError` for the rest, `ArgumentError` for a protocol that cannot be spoken.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, **options: object) -> None:
         import fsspec
         from fsspec.archive import AbstractArchiveFileSystem
 
         self.url, self.options = url, options
-        before, head, after = _links(url)
+        before, head, after = _split_chain(url)
         self._before = "".join(f"{cache}::" for cache in before)
         self._after = "".join(f"::{place}" for place in after)
         self._protocol = head.partition("://")[0] if "://" in head else "file"
@@ -79,14 +79,14 @@ class FileSystem:
         except Exception as error:
             if "Protocol not known" in str(error):
                 raise ArgumentError(f"{url} is no address that can be read: {error}") from error
-            raise _named(url, error) from error
+            raise _explained(url, error) from error
         self.fs: Any = found[0]
         self.root = str(found[1]).rstrip("/") if found[1] != "/" else "/"
         # An archive is one open file, at one place at a time.
-        in_turn = isinstance(self.fs, AbstractArchiveFileSystem)
-        self._turn: AbstractContextManager[Any] = Lock() if in_turn else nullcontext()
+        is_archive = isinstance(self.fs, AbstractArchiveFileSystem)
+        self._one_at_a_time: AbstractContextManager[Any] = Lock() if is_archive else nullcontext()
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[..., FileSystem], tuple[Any, ...]]:
         return _file_system, (self.url, self.options)
 
     def address(self, path: str) -> str:
@@ -98,7 +98,7 @@ class FileSystem:
         """The bytes of a file, or those from `start` to before `end`, which may lie behind its end."""
 
         def read(**limit: float) -> bytes:
-            with self._turn:
+            with self._one_at_a_time:
                 return self.fs.cat_file(path, start=start, end=end, **limit)
 
         return self._ask(path, read)
@@ -107,7 +107,7 @@ class FileSystem:
         """How many bytes the file has."""
 
         def size(**limit: float) -> int | None:
-            with self._turn:
+            with self._one_at_a_time:
                 return self.fs.size(path, **limit)
 
         found = self._ask(path, size)
@@ -122,7 +122,7 @@ class FileSystem:
         """What a folder holds, anew: the paths of its folders, and those of its files with their sizes."""
 
         def ls(**limit: float) -> list[dict[str, Any]]:
-            with self._turn:
+            with self._one_at_a_time:
                 self.fs.invalidate_cache(folder)
                 return self.fs.ls(folder, detail=True, **limit)
 
@@ -144,8 +144,8 @@ class FileSystem:
             try:
                 return question(**self._limit())
             except Exception as error:
-                if attempt + 1 == _ATTEMPTS or isinstance(error, _IN_VAIN):
-                    raise _named(self.address(path), error) from error
+                if attempt + 1 == _ATTEMPTS or isinstance(error, _PERMANENT):
+                    raise _explained(self.address(path), error) from error
             time.sleep(_PAUSE_SECONDS * 2**attempt)
         raise AssertionError
 
@@ -168,7 +168,7 @@ class RemotePath:
 
     url: str
     size: int | None = field(default=None, compare=False, repr=False)
-    _home: tuple[FileSystem, str] | None = field(default=None, compare=False, repr=False)
+    _system: tuple[FileSystem, str] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.url
@@ -179,7 +179,7 @@ class RemotePath:
     @property
     def path(self) -> PurePosixPath:
         """The address without protocol, query and whatever archive it lies in."""
-        _, head, _ = _links(self.url)
+        _, head, _ = _split_chain(self.url)
         if not head.startswith(("http://", "https://")):
             return PurePosixPath(head.partition("://")[2] or head)
         place = urlsplit(head)
@@ -202,13 +202,16 @@ class RemotePath:
         return self.path.parent
 
     @property
-    def home(self) -> tuple[FileSystem, str]:
+    def location(self) -> tuple[FileSystem, str]:
         """Where it is read: the file system, and the path there."""
-        return self._home or _found(self.url)
+        if self._system:
+            return self._system
+        system = FileSystem(self.url)
+        return system, system.root
 
     def read_bytes(self, max_bytes: int = MAX_BYTES) -> bytes:
         """The file's bytes. Raises `DataError` for more than `max_bytes`, before they are fetched if possible."""
-        system, path = self.home
+        system, path = self.location
         if self.size is not None and self.size > max_bytes:
             raise _too_large(self.url, self.size, max_bytes)
         # A listing that tells no size leaves a question to ask; a reading that ends in time needs none.
@@ -223,16 +226,11 @@ class RemotePath:
         return data
 
 
-def _file_system(url: str, options: dict[str, Any]) -> FileSystem:
+def _file_system(url: str, options: dict[str, object]) -> FileSystem:
     return FileSystem(url, **options)
 
 
-def _found(url: str) -> tuple[FileSystem, str]:
-    system = FileSystem(url)
-    return system, system.root
-
-
-def _links(url: str) -> tuple[list[str], str, list[str]]:
+def _split_chain(url: str) -> tuple[list[str], str, list[str]]:
     """A chained address as what stands before its first path, that part, and what it lies in."""
     parts = url.split("::")
     first = next((number for number, part in enumerate(parts) if "://" in part), 0)
@@ -246,7 +244,7 @@ def list_files(
     recurse: bool = True,
     folders: Collection[str] | None = None,
     enters: Callable[[str], bool],
-    **options: Any,
+    **options: object,
 ) -> L[RemotePath]:
     """The files at `url` and below whose name `fits`, by folder and then by name, whoever lists them.
 
@@ -303,7 +301,7 @@ def _too_large(url: str, size: int, limit: int) -> DataError:
     return DataError(f"{url} has {at_least}{size:,} bytes; the limit is {limit:,}")
 
 
-def _named(url: str, error: Exception) -> PlainlearnError:
+def _explained(url: str, error: Exception) -> PlainlearnError:
     if isinstance(error, PlainlearnError):
         return error
     if isinstance(error, FileNotFoundError):
