@@ -52,5 +52,4 @@ pins: ## renew constraints.txt after a change of pyproject.toml (ARGS=--upgrade:
 	@git --no-pager diff --stat -- constraints.txt
 
 clean: ## remove .venv, caches and whatever else these targets have made
-	rm -rf .venv build dist plainlearn-demo src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	@sh scripts/clean.sh

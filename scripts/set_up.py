@@ -89,6 +89,10 @@ def is_ready(root: Path, group: str) -> bool:
 @contextmanager
 def only_one(venv: Path) -> Generator[int]:
     """Let one set-up at a time work on `venv`; the lock goes with the process, even when it is killed."""
+    if venv.is_dir() and any(venv.iterdir()) and not (venv / "set-up.lock").exists():
+        raise SetUpError(
+            f"{venv} is there already, and make did not make it; nothing in it was changed: move it away, then type the same again."
+        )
     venv.mkdir(exist_ok=True)
     with (venv / "set-up.lock").open("w") as lock:
         try:

@@ -295,11 +295,15 @@ def test_what_cannot_be_written_down_is_refused_by_name(name: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_somebodys_own_is_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text("print('mine')\n")
-    with pytest.raises(ArgumentError, match="is no ejected script"):
+@pytest.mark.parametrize("name", ["train.py", "train.npz"])
+def test_a_file_of_somebodys_own_is_not_overwritten(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("print('mine')\n")
+    with pytest.raises(StorageError, match=rf"{name} is there already, and plainlearn did not make it"):
         eject(a_learner(), tmp_path / "train.py", epochs=1)
-    assert (tmp_path / "train.py").read_text() == "print('mine')\n"
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "print('mine')\n"
+    eject(a_learner(), tmp_path / "train.py", epochs=1, force=True)
+    eject(a_learner(), tmp_path / "train.py", epochs=1)  # over its own
 
 
 @pytest.mark.parametrize("stem", ['it\'s "so":\n\\Bär 狗 🐕.v2', "x" * 200], ids=["odd", "long"])

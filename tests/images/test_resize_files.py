@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plainlearn.core.errors import ArgumentError, MissingFileError
+from plainlearn.core.errors import ArgumentError, MissingFileError, StorageError
 from plainlearn.images.load import image_size
 from plainlearn.images.resize_files import resize_images
 
@@ -44,6 +44,18 @@ def test_a_folder_can_be_made_small_where_it_is(photos: Path) -> None:
     assert not list(photos.rglob("*.part"))
     resize_images(photos, max_size=5, dest=photos)
     assert image_size(photos / "deep" / "b.png") == (20, 10)
+
+
+def test_a_file_of_somebody_s_own_in_another_folder_is_not_replaced(photos: Path) -> None:
+    dest = photos.parent / "out"
+    dest.mkdir()
+    (dest / "a.jpg").write_text("mine")
+    with pytest.raises(StorageError, match=r"a\.jpg is there already[\s\S]*force=True"):
+        resize_images(photos, max_size=20, dest=dest)
+    assert (dest / "a.jpg").read_text() == "mine"
+    resize_images(photos, max_size=20, dest=dest, force=True)
+    assert image_size(dest / "a.jpg") == (10, 20)
+    resize_images(photos, max_size=20, dest=dest)  # the very same copies: there is nothing to replace
 
 
 def test_what_is_missing_is_asked_for(photos: Path) -> None:

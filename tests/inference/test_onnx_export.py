@@ -16,7 +16,7 @@ from torch import nn
 from plainlearn.augment.normalize import Normalize
 from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, ReadAs, Resize
 from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.inference.onnx_export import export_onnx
+from plainlearn.inference.onnx_export import ONNX_FILE, export_onnx
 from plainlearn.inference.onnx_reading import Reading
 from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.inference.predictor import Predictor
@@ -73,6 +73,7 @@ def test_the_graph_reads_a_picture_as_the_pipeline_does(
 def test_onnx_agrees_for_any_size_and_number_of_images(learn: Any, tmp_path: Path) -> None:
     proof = export_onnx(learn, tmp_path / "it.onnx")
     assert proof.images == 6 and proof.largest_difference < 1e-4
+    assert ONNX_FILE.is_on(tmp_path / "it.onnx")  # and so the next export may replace it
     session = onnxruntime.InferenceSession(tmp_path / "it.onnx", providers=["CPUExecutionProvider"])
     predictor = Predictor.load(learn.export(tmp_path / "it.plain", calibrate=False))
     rng = np.random.default_rng(1)

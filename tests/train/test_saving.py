@@ -255,3 +255,19 @@ def test_the_file_says_what_the_weights_are_of(tmp_path: Path) -> None:
         "metrics": [],
         "trainable": ["0.weight", "0.bias", "2.weight", "2.bias"],
     }
+
+
+def test_a_file_of_somebody_s_own_is_replaced_only_by_force(tmp_path: Path) -> None:
+    learn = make(tmp_path)
+    file = tmp_path / "models" / "stage-1.safetensors"
+    file.parent.mkdir()
+    save_file({"w": torch.zeros(2)}, file)
+    before = file.read_bytes()
+    with pytest.raises(
+        StorageError, match=r"is there already, and plainlearn did not make it[\s\S]*force=True"
+    ):
+        learn.save("stage-1")
+    assert file.read_bytes() == before
+    learn.save("stage-1", force=True)
+    learn.save("stage-1")  # over its own
+    assert file.read_bytes() != before

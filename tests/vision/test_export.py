@@ -418,3 +418,16 @@ def test_a_truncated_picture_is_refused(learn: Any, file: Path) -> None:
     Image.open(learn.dls.datasets.valid.items[0]).save(whole, "png")
     with pytest.raises(DataError):
         Predictor.load(file).predict(whole.getvalue()[:-200])
+
+
+def test_a_file_of_somebody_s_own_is_replaced_only_by_force(learn: Any, tmp_path: Path) -> None:
+    file = tmp_path / "it.plain"
+    file.write_text("mine")
+    with pytest.raises(
+        StorageError, match=r"is there already, and plainlearn did not make it[\s\S]*force=True"
+    ):
+        learn.export(file)
+    assert file.read_text() == "mine"
+    learn.export(file, calibrate=False, force=True)
+    learn.export(file, calibrate=False)  # over its own
+    assert Predictor.load(file).vocab is not None

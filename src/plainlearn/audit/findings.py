@@ -6,8 +6,9 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from plainlearn.audit.html import PAGE
 from plainlearn.core.paths import Path, shown
-from plainlearn.core.wholefile import whole_file
+from plainlearn.core.wholefile import check_replaceable, write_whole
 
 Severity = Literal["error", "warning", "note"]
 MARKS: dict[Severity, str] = {"error": "✗", "warning": "!", "note": "·"}
@@ -72,16 +73,15 @@ class Audit:
 
         draw(self, max_groups)
 
-    def write_page(self, file: str | os.PathLike[str]) -> Path:
-        """Write the report with its pictures as one HTML file that needs nothing else; it replaces what was there.
+    def write_page(self, file: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the report with its pictures as one HTML file that needs nothing else; it replaces a page of ours.
 
-        Raises `StorageError` naming the file if it cannot be written.
+        Raises `StorageError` naming the file if it cannot be written, or is no page of ours, unless `force`.
         """
         from plainlearn.audit.page import page
 
-        text = page(self).encode()
-        with whole_file(file, len(text)) as out:
-            out.write(text)
+        check_replaceable(file, PAGE, force=force)
+        write_whole(file, page(self).encode(), mark=PAGE, force=force)
         return Path(file)
 
     @property

@@ -10,10 +10,14 @@ from typing import Final
 
 from PIL import Image
 
+from plainlearn._version import __version__
 from plainlearn.audit.thumbnails import thumbnail
 from plainlearn.core.paths import shown
+from plainlearn.core.wholefile import Mark
 
-__all__ = ["document", "picture", "text"]
+__all__ = ["PAGE", "document", "picture", "text"]
+
+PAGE: Final = Mark(b'<meta name="generator" content="plainlearn ')
 
 _SIDE: Final = 192  # pixels of a picture's longer side, shown at half of that on a sharp screen
 
@@ -64,6 +68,7 @@ def document(title: str, body: str, style: str = "") -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+{PAGE.text.decode()}{__version__}">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{escape(title)}</title>
 <style>{_STYLE}{style}</style>

@@ -14,6 +14,9 @@ def check(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the pictures to look at.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FILE even if plainlearn did not write it.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Leave with exit code 1 for warnings too.")] = False,
 ) -> None:
     """Look for unreadable files, copies, leaks into validation, doubtful labels and names.
@@ -22,7 +25,11 @@ def check(
     The exit code is 1 when errors were found: unreadable files, copies in validation or under two labels.
     """
     from plainlearn.audit.checks import audit_folder
+    from plainlearn.audit.html import PAGE
+    from plainlearn.core.wholefile import check_replaceable
 
+    if html is not None:
+        check_replaceable(html, PAGE, force=force)
     report = audit_folder(folder)
     if json:
         import json as json_format
@@ -31,7 +38,7 @@ def check(
     else:
         typer.echo(str(report))
     if html is not None:
-        page = report.write_page(html)
+        page = report.write_page(html, force=force)
         typer.echo(f"The pictures are in {page.absolute().as_uri()}", err=True)
     worst = {found.severity for found in report.findings}
     if "error" in worst or (strict and "warning" in worst):

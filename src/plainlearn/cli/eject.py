@@ -14,6 +14,10 @@ def eject(
         Path | None,
         typer.Option(metavar="FILE", help="The script; NAME.py beside the model file if not given."),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace files of these names even if plainlearn did not write them."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write what was made as JSON.")] = False,
 ) -> None:
     """Write what a run did as one readable PyTorch script that needs no plainlearn.
@@ -22,7 +26,7 @@ def eject(
     """
     from plainlearn.runs.eject_run import eject_run
 
-    path, note = eject_run(run, out)
+    path, note = eject_run(run, out, force=force)
     if json:
         import json as json_format
 

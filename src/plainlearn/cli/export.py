@@ -20,6 +20,9 @@ def export(
     weights: Annotated[
         Literal["fp32", "fp16", "int8"], typer.Option(help="The numbers of the weights.")
     ] = "fp32",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT even if plainlearn did not write it.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the proof as JSON.")] = False,
 ) -> None:
     """Write a model as ONNX, the preprocessing inside: an image in, probabilities out.
@@ -29,7 +32,7 @@ def export(
     """
     from plainlearn.inference.onnx_export import export_onnx
 
-    proof = export_onnx(file, onnx, images=check or [], weights=weights)
+    proof = export_onnx(file, onnx, images=check or [], weights=weights, force=force)
     if json:
         import json as json_format
         from dataclasses import asdict

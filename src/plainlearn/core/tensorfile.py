@@ -26,16 +26,25 @@ from plainlearn.core.errors import (
     StorageError,
 )
 from plainlearn.core.trees import flatten, unflatten
-from plainlearn.core.wholefile import whole_file
+from plainlearn.core.wholefile import Mark, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["VERSION", "read_array_tree", "read_tensorfile", "read_tree", "write_tensorfile", "write_tree"]
+__all__ = [
+    "TENSORFILE",
+    "VERSION",
+    "read_array_tree",
+    "read_tensorfile",
+    "read_tree",
+    "write_tensorfile",
+    "write_tree",
+]
 
 #: Of the format. Files of this version or an older one are read.
 VERSION: Final = 1
+TENSORFILE: Final = Mark(b'{"__metadata__":{"plainlearn":')
 
 _NO_HASH: Final = b"0" * 64
 _HASH_KEY: Final = b'"sha256":"'
@@ -48,10 +57,10 @@ _DTYPES: Final = {
 }  # fmt: skip
 
 
-def write_tree(path: str | os.PathLike[str], tree: Any, *, kind: str) -> None:
+def write_tree(path: str | os.PathLike[str], tree: Any, *, kind: str, force: bool | None = None) -> None:
     """Write a tree of tensors and plain data (see `core.trees`); `kind` says what it is, for whoever reads it."""
     tensors, plain = flatten(tree)
-    write_tensorfile(path, tensors, {"kind": kind, "tree": plain})
+    write_tensorfile(path, tensors, {"kind": kind, "tree": plain}, force=force)
 
 
 def read_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
@@ -89,10 +98,13 @@ def _tree_of(tensors: Mapping[str, Any], meta: Any, path: str | os.PathLike[str]
         raise DataError(f"{path}: {error.what}") from error
 
 
-def write_tensorfile(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Any) -> None:
+def write_tensorfile(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Any, *, force: bool | None = None
+) -> None:
     """Write `tensors`, of any device and layout in memory, and `meta`, anything that JSON can hold.
 
-    The file is whole or not there (see `core.wholefile`); as little memory is used as the largest tensor takes.
+    The file is whole or not there, and replaces one of its kind or, by `force`, any (see `core.wholefile`); as little
+    memory is used as the largest tensor takes.
     Raises `ArgumentTypeError` for a tensor that safetensors does not know, such as a sparse one, `StorageError` when
     the file cannot be written.
     """
@@ -100,7 +112,7 @@ def write_tensorfile(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]
     size = len(header) + sum(tensors[name].nbytes for name in names)
     digest = hashlib.sha256(header)
     place = header.index(_HASH_KEY + _NO_HASH) + len(_HASH_KEY)
-    with whole_file(path, size) as file:
+    with whole_file(path, size, mark=TENSORFILE, force=force) as file:
         file.write(header)
         for name in names:
             data = _bytes_of(tensors[name])

@@ -1,7 +1,9 @@
-"""Files that are written whole or not at all, whatever is killed or full meanwhile.
+"""Files that are written whole or not at all, whatever is killed or full meanwhile, and never over a file of the user's.
 
 write to a temporary file in the same folder, flush it to the disk,
 give it the name, flush the folder
+
+What may be replaced is a file that carries our mark: see `Mark`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import secrets
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from plainlearn.core.errors import ArgumentError, StorageError
 
@@ -23,7 +26,7 @@ try:
 except ImportError:  # Windows, where an open file cannot be deleted: the same for our purpose
     fcntl = None
 
-__all__ = ["sweep", "whole_file"]
+__all__ = ["Mark", "check_replaceable", "is_part", "sweep", "whole_file", "write_whole"]
 
 _PREFIX: Final = ".plainlearn-"
 _SUFFIX: Final = ".part"
@@ -31,23 +34,62 @@ _SUFFIX: Final = ".part"
 _FULL: Final = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
+@dataclass(frozen=True)
+class Mark:
+    """How a file of a kind that plainlearn writes is known from any other: `text` stands in its first `within` bytes."""
+
+    text: bytes
+    within: int = 512
+
+    def is_on(self, path: Path) -> bool:
+        """Whether the file there carries it. An empty one counts too: there is nothing to lose."""
+        with path.open("rb") as file:
+            head = file.read(self.within)
+        return not head or self.text in head
+
+
+def check_replaceable(
+    path: str | os.PathLike[str],
+    mark: Mark | None,
+    *,
+    force: bool | None = False,
+    other: str = "another name",
+) -> None:
+    """Return if a file may be written at `path`: nothing is there, or a file that carries `mark`, or `force` says so.
+
+    Without a `mark` nothing that is there may be replaced. `force` is None where the user has no such choice, and
+    `other` is what there is instead. Whoever works long before it writes asks this first.
+    Raises `StorageError`, naming the file, for any other file: plainlearn did not make it.
+    """
+    given = _checked_name(path)
+    target = Path(os.path.realpath(given))
+    with _explained(given, 0):
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not target.exists() or (target.is_file() and (force or (mark is not None and mark.is_on(target)))):
+            return
+    ways = other if force is None else f"{other}, or --force (in Python force=True) to replace it"
+    kind = "plainlearn did not make it" if target.is_file() else "it is no ordinary file"
+    raise StorageError(f"{given} is there already, and {kind}; it is as it was", try_=ways)
+
+
 @contextmanager
-def whole_file(path: str | os.PathLike[str], size: int) -> Generator[BinaryIO]:
+def whole_file(
+    path: str | os.PathLike[str], size: int, *, mark: Mark | None, force: bool | None = False
+) -> Generator[BinaryIO]:
     """A file to write `size` bytes to; at the end of the `with` it takes the place of `path`, at once.
 
     Whoever reads `path` meanwhile, or after a crash, finds the old file or the new one, never a part.
     If the block raises, the old file stays and nothing is left. A link is followed, not replaced.
     Folders that are missing are made; what killed writers have left in the folder is removed.
-    Raises `StorageError` naming the path, and on a full disk the room that is needed and the room there is.
+    Raises `StorageError` naming the path: for a file in its place that `check_replaceable` does not let go, when the
+    place cannot be written, and on a full disk, with the room that is needed and the room there is.
     """
-    given = Path(path)
-    if "\0" in str(given):
-        raise ArgumentError(f"{str(given)!r} cannot be a file's name: it has a zero byte")
+    given = _checked_name(path)
+    check_replaceable(given, mark, force=force)
     target = Path(os.path.realpath(given))
     with _explained(given, size):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         sweep(target.parent)
         file, temporary = _begin(target.parent)
         try:
@@ -66,15 +108,35 @@ def whole_file(path: str | os.PathLike[str], size: int) -> Generator[BinaryIO]:
         _flush_folder(target.parent)
 
 
+def write_whole(
+    path: str | os.PathLike[str], content: bytes, *, mark: Mark | None, force: bool | None = False
+) -> None:
+    """Write `content` as `whole_file` does."""
+    with whole_file(path, len(content), mark=mark, force=force) as file:
+        file.write(content)
+
+
+def _checked_name(path: str | os.PathLike[str]) -> Path:
+    given = Path(path)
+    if "\0" in str(given):
+        raise ArgumentError(f"{str(given)!r} cannot be a file's name: it has a zero byte")
+    return given
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writers have left in `folder`. A temporary file that is being written stays."""
     with os.scandir(folder) as entries:
-        left = [e.name for e in entries if e.name.startswith(_PREFIX) and e.name.endswith(_SUFFIX)]
+        left = [entry.name for entry in entries if is_part(entry.name)]
     for name in left:
         # Gone already, or another user's: then it is not ours to remove.
         with contextlib.suppress(OSError):
             if not _has_writer(folder / name):
                 (folder / name).unlink()
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is a temporary one of ours."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def _begin(folder: Path) -> tuple[BinaryIO, Path]:
@@ -149,7 +211,7 @@ def _storage_error(error: OSError, path: Path, size: int) -> StorageError:
 
 
 def _free(path: Path) -> str:
-    place: Any = next((place for place in path.absolute().parents if place.is_dir()), None)
+    place = next((place for place in path.absolute().parents if place.is_dir()), None)
     return "" if place is None else f", and {_megabytes(shutil.disk_usage(place).free)} are free in {place}"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import secrets
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -430,7 +431,8 @@ def write_shards(
     group = next(groups, None)
     while group is not None:
         shard = place / f"{len(written):05}.parquet"
-        part = shard.with_suffix(".part")  # a writing that is broken off leaves nothing that looks whole
+        # A writing that is broken off leaves nothing that looks whole.
+        part = place / f".plainlearn-{secrets.token_hex(8)}.part"
         may_be_short = [field.name for field in group.schema if _may_be_short(pa, field.type)]
         compression = {
             name: "none" if pa.types.is_binary(group.schema.field(name).type) else "zstd"

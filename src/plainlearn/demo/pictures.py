@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,13 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.train import Learner
 
 _SHADES = " ░▒▓█"
+#: The files of the demo's album, in the order in which they are taken.
+ALBUM: Final = tuple(
+    f"{number}_{name}.png"
+    for number, name in enumerate(
+        ("numbers", "averages", "simple_net", "first_layer", "one_cycle", "hardest"), start=1
+    )
+)
 
 
 def in_characters(image: Tensor) -> str:
@@ -36,7 +43,8 @@ class Album:
     def save(self, name: str, figure: Any) -> None:
         import matplotlib.pyplot as plt
 
-        path = self.folder / f"{len(self.taken) + 1}_{name}.png"
+        path = self.folder / ALBUM[len(self.taken)]
+        assert path.stem.endswith(name), f"{name} is not the next picture of {ALBUM}"
         figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white")
         plt.close(figure)
         self.taken.append(path)

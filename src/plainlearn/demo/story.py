@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import torch
 from rich.console import Console
@@ -17,22 +17,27 @@ from rich.table import Table
 
 from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError
+from plainlearn.core.own_folder import claim
 from plainlearn.core.paths import Path
 from plainlearn.core.seed import set_seed
+from plainlearn.core.wholefile import Mark, check_replaceable, write_whole
 from plainlearn.datasets.download import untar_data
 from plainlearn.datasets.urls import URLs
 from plainlearn.demo import rungs
-from plainlearn.demo.pictures import Album, in_characters
+from plainlearn.demo.pictures import ALBUM, Album, in_characters
 from plainlearn.demo.rungs import Rung
+
+_FIGURES: Final = Mark(b'{\n  "rungs": [', within=32)
 
 
 def run(out: str = "plainlearn-demo", json: str | None = None, seed: int = 0) -> None:
     """Tell the whole story. Pictures go to the folder `out`, figures to the file `json`.
 
-    Raises `ArgumentError` when a place cannot be written to: before the story begins, not after it.
+    Raises `ArgumentError` when a place cannot be written to, and `StorageError` for a folder or a file there that is the
+    user's own: before the story begins, not after it.
     """
-    folder, report = _writable_folder(out), None if json is None else _writable_file(json)
-    _Story(folder, seed).tell(report)
+    report = None if json is None else _writable_file(json)
+    _Story(_own_folder(out), seed).tell(report)
 
 
 class _Story:
@@ -149,7 +154,7 @@ class _Story:
             },
             "threads": torch.get_num_threads(),
         }
-        report.write_text(json_format.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_whole(report, (json_format.dumps(figures, indent=2) + "\n").encode(), mark=_FIGURES, force=None)
         self.say(f"The figures: {report}")
 
     # ---- how it is told
@@ -178,21 +183,17 @@ class _Story:
         self.rungs.append(rung)
 
 
-def _writable_folder(name: str) -> Path:
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(
-            f"the folder {folder} cannot be made: {error.strerror}", try_="--out with another folder"
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise ArgumentError(f"the folder {folder} cannot be written to", try_="--out with another folder")
+def _own_folder(name: str) -> Path:
+    folder, other = Path(name), "--out with another folder"
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise ArgumentError(f"the folder {folder} cannot be written to", try_=other)
+    claim(folder, ALBUM, other=other, older=dict.fromkeys(ALBUM, Mark(b"Matplotlib")))
     return folder
 
 
 def _writable_file(name: str) -> Path:
     file = Path(name)
+    check_replaceable(file, _FIGURES, force=None, other="--json with another file")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
         raise ArgumentError(
             f"the file {file} cannot be written", try_="--json with a file in a folder that exists"

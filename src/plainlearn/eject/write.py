@@ -16,7 +16,7 @@ from torch import nn
 from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.seed import preserve_random_state
-from plainlearn.core.wholefile import whole_file
+from plainlearn.core.wholefile import Mark, check_replaceable, whole_file, write_whole
 from plainlearn.eject.code import as_array
 from plainlearn.eject.data import data_code
 from plainlearn.eject.network import code_of
@@ -40,6 +40,13 @@ FILES_BESIDE: Final = {
     (False, False): "the weights that it starts from",
 }
 _MARK = "the plain PyTorch of a learner"
+_MADE_BY: Final = "plainlearn"  # an array, the first one, so that its name stands at the head of the file
+#: How the files that an `eject` writes are known again.
+MARKS: Final = {
+    ".py": Mark(f"{_MARK}, written by plainlearn ".encode(), within=2048),
+    ".npz": Mark(f"{_MADE_BY}.npy".encode(), within=64),
+    ".csv": Mark(b"side,file,label,target", within=32),
+}
 #: Names that the statements of a script set or use.
 RESERVED_NAMES = {"SCRIPT", "DATA", "BATCH_SIZE", "SIZE", "NAMES", "STEPS_OF_EPOCH", "MOMENTUM", "DEPTHS", "RADIUS",
           "REST", "MOVING", "calm_items", "trained", "start", "model", "loss_func", "metrics", "groups",
@@ -55,6 +62,7 @@ def eject(
     epochs: int = 1,
     lr: float | slice | None = None,
     seed: int | None = None,
+    force: bool = False,
     **settings: Any,
 ) -> Path:
     """Write a plain PyTorch script that does what `learn` would do now, and return its path.
@@ -68,25 +76,28 @@ def eject(
 
     The learner, its loaders and the random generators stay as they are.
     Raises `ArgumentError`, naming it, for whatever has a say in the run and cannot be written down: callbacks, lambdas,
-    layers that nobody knows how to make. A script that is not one of these is not overwritten.
+    layers that nobody knows how to make; `StorageError` for a file in the way that no `eject` wrote, unless `force`.
     """
     target, twin = Path(path), copy.copy(learn)
     recipe = _usual_recipe(learn) if recipe is None else recipe
     _check(learn, target, recipe)
+    for suffix in (".py", ".npz"):
+        check_replaceable(target.with_suffix(suffix), MARKS[suffix], force=force)
     with preserve_random_state(), model_kept(learn.model), ExitStack() as afterwards:
         for parameter in learn.model.parameters():
             afterwards.callback(parameter.requires_grad_, parameter.requires_grad)
         for group in getattr(learn.optimizer, "param_groups", ()):
             afterwards.callback(group.update, lr=group["lr"])
         text, arrays, table = _script(twin, recipe, checked_epochs(epochs), lr, seed, settings)
+    if table:
+        check_replaceable(target.with_suffix(".csv"), MARKS[".csv"], force=force)
     # The script comes last: where it is, what it needs is there already.
-    with whole_file(target.with_suffix(".npz"), sum(array.nbytes for array in arrays.values())) as file:
-        np.savez(file, **arrays)
+    size = sum(array.nbytes for array in arrays.values())
+    with whole_file(target.with_suffix(".npz"), size, mark=MARKS[".npz"], force=force) as file:
+        np.savez(file, **{_MADE_BY: np.array(__version__)}, **arrays)
     for suffix, content in ((".csv", table), (".py", text)):
         if content:
-            data = content.encode("utf-8")
-            with whole_file(target.with_suffix(suffix), len(data)) as file:
-                file.write(data)
+            write_whole(target.with_suffix(suffix), content.encode("utf-8"), mark=MARKS[suffix], force=force)
     return target
 
 
@@ -104,8 +115,6 @@ def _check(learn: Learner, target: Path, recipe: str) -> None:
         raise ArgumentError(
             f"path is {str(target)!r}; expected the name of a Python file", try_='eject(learn, "train.py", …)'
         )
-    if target.is_file() and _MARK not in target.read_text("utf-8", errors="replace").partition("\n")[0]:
-        raise ArgumentError(f"{target} is there already, and is no ejected script", try_="another name")
     usual = (FiniteLoss, type(learn.recorder), type(learn.progress))
     for callback in learn.callbacks:
         if type(callback) not in usual:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ _FORMAT: Final = 2  # of the kept facts; another number makes them worthless
 _CHUNK: Final = 32  # files that a thread takes at a time
 _KEEP_SECONDS: Final = 30.0  # so that a run that is stopped has not looked for nothing
 _KEEP_DAYS: Final = 90  # what was not written to for so long is looked at again
+_OURS: Final = re.compile(r"[0-9a-f]{24}(\.json|-\w+\.part)")
 _MOST_BYTES_A_PIXEL: Final = 32  # that opening any kind of file takes; see `decoding_cost`
 _MOST_LEVELS: Final = 300  # of a mask: more are no labels, and are not kept
 
@@ -194,11 +196,14 @@ class _Shelf:
         text = json.dumps({"format": _FORMAT, "files": self.known}).encode()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.path.parent, suffix=".part", delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                dir=self.path.parent, prefix=f"{self.path.stem}-", suffix=".part", delete=False
+            ) as file:
                 file.write(_seal(text) + b"\n" + text)
             os.replace(file.name, self.path)  # noqa: PTH105
             for old in self.path.parent.iterdir():
-                if time.time() - old.stat().st_mtime > _KEEP_DAYS * 86400:
+                # The folder may be one that the user named: what has another name than ours is not ours.
+                if _OURS.fullmatch(old.name) and time.time() - old.stat().st_mtime > _KEEP_DAYS * 86400:
                     old.unlink()
         except OSError:
             return  # a cache that cannot be written costs time, not truth

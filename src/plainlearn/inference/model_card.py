@@ -8,11 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from plainlearn.core.describe import on_one_line
+from plainlearn.core.wholefile import Mark
 from plainlearn.inference.card import count_of, labels_of, listed, number, part, steps_of
 from plainlearn.inference.modelfile import ModelFile
 from plainlearn.metrics.intervals import wilson
 
-__all__ = ["markdown_of", "safe"]
+__all__ = ["CARD_FILE", "markdown_of", "safe"]
+
+#: In what model hubs read, at the head of the card.
+CARD_FILE: Final = Mark(b"library_name: plainlearn")
 
 _MOST_CLASSES: Final = 200
 _FEW: Final = 20
@@ -65,7 +69,7 @@ def _front(file: ModelFile) -> list[str]:
     licence = str(file.card.get("licence", ""))
     lines = [f"license: {licence}"] if re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,40}", licence) else []
     task = _TASKS.get(str(file.target.get("kind")))
-    lines += ["library_name: plainlearn", *([f"pipeline_tag: {task}"] if task else [])]
+    lines += [CARD_FILE.text.decode(), *([f"pipeline_tag: {task}"] if task else [])]
     return ["\n".join(["---", *lines, "---"])]
 
 

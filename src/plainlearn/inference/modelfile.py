@@ -45,15 +45,18 @@ class ModelFile:
     graph: Tensor | None = None
 
 
-def write_model_file(path: str | os.PathLike[str], model: ModelFile) -> None:
-    """Write the file, whole or not at all. Raises `StorageError` when it cannot be written."""
+def write_model_file(path: str | os.PathLike[str], model: ModelFile, *, force: bool | None = False) -> None:
+    """Write the file, whole or not at all.
+
+    Raises `StorageError` when it cannot be written, and for a file there that is no model file, unless `force`.
+    """
     tree = {each.name: getattr(model, each.name) for each in fields(model)}
     tree["meaning"] = {each.name: getattr(model.meaning, each.name) for each in fields(model.meaning)}
     for name in _SINCE:
         if tree[name] is None:
             del tree[name]
     version = max((since for name, since in _SINCE.items() if name in tree), default=1)
-    write_tree(path, {"version": version, **tree}, kind=_KIND)
+    write_tree(path, {"version": version, **tree}, kind=_KIND, force=force)
 
 
 def read_model_file(path: str | os.PathLike[str]) -> ModelFile:

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.core.wholefile import whole_file
+from plainlearn.core.wholefile import Mark, check_replaceable, write_whole
 from plainlearn.inference.card import facts_of
 from plainlearn.inference.modelfile import ModelFile, read_model_file
 from plainlearn.inference.onnx_graph import needs_onnx, onnx_of
@@ -33,6 +34,9 @@ from plainlearn.vision.export import content_of, some_items
 __all__ = ["Proof", "export_onnx"]
 
 _LARGE: Final = 1024  # numbers: smaller tensors stay as they are
+_PRODUCER: Final = "plainlearn"
+#: The producer is the second field of the file's first message: its tag, its length, its text.
+ONNX_FILE: Final = Mark(b"\x12" + bytes([len(_PRODUCER)]) + _PRODUCER.encode(), within=64)
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,17 @@ def export_onnx(
     images: Sequence[Any] = (),
     weights: Literal["fp32", "fp16", "int8"] = "fp32",
     tolerance: float = 1e-3,
+    force: bool = False,
 ) -> Proof:
     """Write `source`, a learner or a model file, as ONNX, if onnxruntime then says what plainlearn says.
 
     Both are run on `images`, real ones such as the model will see; of a learner, on some of its validation items
     if none are given. `weights` are kept as fp16 or int8 on request: smaller files, computed in float32.
     Raises `DataError`, and writes nothing, when a label differs or a probability by more than `tolerance`;
-    `ArgumentError` for what ONNX cannot say; `MissingExtraError` without `plainlearn[onnx]`.
+    `ArgumentError` for what ONNX cannot say; `MissingExtraError` without `plainlearn[onnx]`; `StorageError` when `file`
+    is there and is none that plainlearn wrote, unless `force`.
     """
+    check_replaceable(file, ONNX_FILE, force=force)
     needs_onnx()
     content, found, own = _content(source)
     given = list(images) or found
@@ -77,10 +84,10 @@ def export_onnx(
     for key, value in {"labels": labels, "card": facts_of(content)}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)
+    model.producer_name, model.producer_version = _PRODUCER, __version__
     written: bytes = model.SerializeToString()
     proof = _proof(predictor, written, given, tolerance)
-    with whole_file(file, len(written)) as out:
-        out.write(written)
+    write_whole(file, written, mark=ONNX_FILE, force=force)
     return proof
 
 

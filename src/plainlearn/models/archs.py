@@ -124,8 +124,7 @@ def _made(arch: Any) -> nn.Module:
 def _timm(name: str, *, pretrained: bool, weights: Any, channels: int) -> tuple[nn.Module, Expects | None]:
     import timm
 
-    if not timm.is_model(name):
-        raise _unknown(name)
+    check_name(name)
     options: dict[str, Any] = {"in_chans": channels}
     if not pretrained and weights is None:
         return _created(name, options), None
@@ -176,12 +175,15 @@ def _classes_of(state: State, config: Any) -> dict[str, Any]:
     return {"num_classes": 0 if last is None else len(last)}
 
 
-def _unknown(name: str) -> ArgumentError:
+def check_name(name: str) -> None:
+    """Raises `ArgumentError` unless the name is one of timm's, by which `build` makes a network."""
     import timm
 
+    if timm.is_model(name):
+        return
     known = [*timm.list_models(), *timm.list_pretrained()]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return ArgumentError(
+    raise ArgumentError(
         f"no architecture is called {name!r} among the {len(timm.list_models())} of timm {timm.__version__}",
         try_=" or ".join(map(repr, near)) or "one of timm.list_models()",
     )

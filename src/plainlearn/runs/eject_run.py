@@ -16,11 +16,14 @@ from plainlearn.runs.training_data import pictures_of
 __all__ = ["eject_run"]
 
 
-def eject_run(run: str | os.PathLike[str], script: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+def eject_run(
+    run: str | os.PathLike[str], script: str | os.PathLike[str] | None = None, *, force: bool = False
+) -> tuple[Path, str]:
     """Write the script that does what the run did, and return its path and what there is to say about it.
 
     `run` is the folder of a run, or its model file. The images must lie where they were.
-    Raises `MissingFileError` where there is no run, `ArgumentError` for one that tuned nothing.
+    Raises `MissingFileError` where there is no run, `ArgumentError` for one that tuned nothing, and `StorageError` for a
+    file in the way that no eject wrote, unless `force`.
     """
     folder = Path(run)
     record = read_record(folder.with_suffix(".run") if folder.suffix == ".plain" else folder)
@@ -39,7 +42,7 @@ def eject_run(run: str | os.PathLike[str], script: str | os.PathLike[str] | None
     learn = learner_of(pictures, plan)
     frozen: dict[str, Any] = {} if plan.features else {"freeze_epochs": 0}
     target = Path(script) if script is not None else Path(asked.out).with_suffix(".py")
-    path = learn.eject(target, recipe="fine_tune", epochs=epochs, **frozen)
+    path = learn.eject(target, recipe="fine_tune", epochs=epochs, force=force, **frozen)
     if plan.seconds is None:
         return Path(path), "It ends with the weights of that run, to the bit."
     return Path(path), (

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, cast
 
 from plainlearn.core.errors import DataError, MissingFileError, StorageError
+from plainlearn.core.own_folder import OwnFolder, check_claimable, claim
 from plainlearn.core.paths import Path
-from plainlearn.core.wholefile import whole_file
+from plainlearn.core.tensorfile import TENSORFILE
+from plainlearn.core.wholefile import Mark, write_whole
 from plainlearn.runs.config import RunConfig
 
-__all__ = ["Record", "held", "read_record"]
+__all__ = ["PROBE", "Record", "check_folder", "held", "read_record", "remove_weights"]
 
 _VERSION: Final = 1
 _NAME: Final = "run.json"
+_RECORD: Final = Mark(b'"version": ', within=16)
+_LOCK: Final = "lock"
+#: The weights of the head alone; a run has at most two phases, each with a checkpoint of its own.
+PROBE: Final = "probe"
+_WEIGHTS: Final = tuple(f"models/{name}.safetensors" for name in (PROBE, "checkpoint-1", "checkpoint-2"))
+#: What runs left before their folders had a marker.
+_OLDER: Final = {_NAME: _RECORD, _LOCK: Mark(b"\0"), "models/*.safetensors": TENSORFILE}
 
 
 @dataclass
@@ -33,9 +41,8 @@ class Record:
 
     def write(self) -> None:
         """Write it, whole or not at all."""
-        text = json.dumps({"version": _VERSION, **asdict(self)}, indent=2).encode()
-        with whole_file(self.asked.beside / _NAME, len(text)) as out:
-            out.write(text)
+        text = json.dumps({"version": _VERSION, **asdict(self)}, indent=2)
+        write_whole(self.asked.beside / _NAME, text.encode(), mark=_RECORD, force=None)
 
 
 def read_record(folder: Path) -> Record:
@@ -62,15 +69,24 @@ def read_record(folder: Path) -> Record:
         raise DataError(f"{file} cannot be used: {error}", try_="a new run, without --resume") from error
 
 
+def check_folder(asked: RunConfig) -> OwnFolder:
+    """What is ours of the run's folder by now. Changes nothing; raises `StorageError` for a folder of the user's own."""
+    return check_claimable(asked.beside, (_NAME, _LOCK, *_WEIGHTS), other=_other(asked), older=_OLDER)
+
+
+def remove_weights(asked: RunConfig) -> None:
+    """The weights that a run needs only until its model file is there."""
+    check_folder(asked).remove(_WEIGHTS)
+
+
 @contextmanager
 def held(asked: RunConfig) -> Generator[None]:
     """The run's folder, made and kept for this process. Raises `DataError` when another one is at it."""
     from filelock import FileLock, Timeout
 
-    folder = asked.beside
-    lock = FileLock(folder / "lock", timeout=0)
+    folder = claim(asked.beside, (_NAME, _LOCK, *_WEIGHTS), other=_other(asked), older=_OLDER)
+    lock = FileLock(asked.beside / _LOCK, timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:  # an OSError too
         raise DataError(
@@ -78,11 +94,15 @@ def held(asked: RunConfig) -> Generator[None]:
         ) from error
     except OSError as error:
         raise StorageError(
-            f"{folder} cannot be made or written: {error.strerror}", try_="--out in a folder of your own"
+            f"{asked.beside} cannot be made or written: {error.strerror}", try_=_other(asked)
         ) from error
     try:
         yield
     finally:
         lock.release()
-        if not (folder / _NAME).exists():  # nothing came of it
-            shutil.rmtree(folder, ignore_errors=True)
+        if not (asked.beside / _NAME).exists():  # nothing came of it
+            folder.remove()
+
+
+def _other(asked: RunConfig) -> str:
+    return f"--out with another name than {Path(asked.out).name}, or moving that folder away"

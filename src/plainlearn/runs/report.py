@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from plainlearn._version import __version__
-from plainlearn.audit.html import document, picture, text
+from plainlearn.audit.html import PAGE, document, picture, text
 from plainlearn.audit.page import findings
-from plainlearn.core.wholefile import whole_file
+from plainlearn.core.wholefile import write_whole
 from plainlearn.inference.evaluation import SURE, Evaluation
 from plainlearn.metrics.intervals import wilson
 from plainlearn.runs import charts
@@ -55,9 +55,8 @@ class ReportData:
 
 def write_report(file: str | os.PathLike[str], told: ReportData) -> None:
     """Write the page, whole or not at all."""
-    page = document(f"{told.name}: what came of it", _body(told), charts.style).encode()
-    with whole_file(file, len(page)) as out:
-        out.write(page)
+    page = document(f"{told.name}: what came of it", _body(told), charts.style)
+    write_whole(file, page.encode(), mark=PAGE, force=None)
 
 
 def _body(told: ReportData) -> str:

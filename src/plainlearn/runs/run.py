@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import platform
 import shlex
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,19 +20,23 @@ import torch
 
 from plainlearn._version import __version__
 from plainlearn.audit.findings import MARKS
+from plainlearn.audit.html import PAGE
 from plainlearn.core.device import default_device
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.core.seed import set_seed
+from plainlearn.core.tensorfile import TENSORFILE
+from plainlearn.core.wholefile import check_replaceable
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.inference import onnx_graph
 from plainlearn.inference.evaluation import of_classes, of_labels
 from plainlearn.inference.modelfile import write_model_file
 from plainlearn.metrics.functions import accuracy, accuracy_multi
+from plainlearn.models.archs import check_name
 from plainlearn.runs.baselines import simple_baselines
 from plainlearn.runs.config import RunConfig
 from plainlearn.runs.plan import BASE_LR, Plan, fixed_plan, timed_plan, with_graph
-from plainlearn.runs.record import Record, held, read_record
+from plainlearn.runs.record import PROBE, Record, check_folder, held, read_record, remove_weights
 from plainlearn.runs.report import HEAD_ALONE, ReportData, write_report
 from plainlearn.runs.training_data import Pictures, pictures_of
 from plainlearn.train.callbacks.deadline import Deadline
@@ -47,7 +50,6 @@ from plainlearn.vision.learner import VisionLearner, vision_learner
 __all__ = ["Outcome", "learner_of", "train"]
 
 Say = Callable[[str], None]
-_PROBE = "probe"
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,14 @@ class Outcome:
 def train(asked: RunConfig, *, resume: bool = False, say: Say = print, began: float | None = None) -> Outcome:
     """Run it, to the model file `asked.out` and the page `asked.report`. `began` is the time (`perf_counter`) it counts from.
 
-    `resume` goes on with a run that was stopped. Raises `ArgumentError` where a file is in the way.
+    `resume` goes on with a run that was stopped. Raises `ArgumentError` where a file is in the way, and `StorageError` for
+    a folder of the run's name that is the user's own; both before anything is made.
     """
     began = time.perf_counter() if began is None else began
     record = _begun(asked, resume)
+    check_folder(record.asked)
+    if asked.arch is not None:
+        check_name(asked.arch)
     pictures = pictures_of(record.asked)
     with held(record.asked):
         if record.asked.devices == 1:
@@ -101,6 +107,8 @@ def _begun(asked: RunConfig, resume: bool) -> Record:
             raise ArgumentError(
                 f"the run of {asked.out} has ended: the file is there", try_=f"plainlearn info {asked.out}"
             )
+        check_replaceable(asked.out, TENSORFILE, force=None, other="moving that file away")
+        check_replaceable(asked.report, PAGE, force=None, other="moving that file away")
         return record
     for there in (Path(asked.out), asked.report, asked.beside / "run.json"):
         if there.exists():
@@ -188,10 +196,10 @@ class _Run:
         learn.freeze()
         # A checkpoint knows what the random generators were after this; without one, it is done again.
         if self.record.probe and self.begun(learn):
-            learn.load(_PROBE, with_opt=False)
+            learn.load(PROBE, with_opt=False)
             return
         row = fit_head(learn)
-        learn.save(_PROBE, with_opt=False)
+        learn.save(PROBE, with_opt=False)
         self.record.probe = {"accuracy": row.metrics[0]}
         self.keep()
 
@@ -217,7 +225,7 @@ class _Run:
         kept = HEAD_ALONE if probe and not plan.epochs else "tuned"
         rows = learn.recorder.values
         if probe and rows and probe["accuracy"] > rows[-1][2]:
-            learn.load(_PROBE, with_opt=False)
+            learn.load(PROBE, with_opt=False)
             kept = HEAD_ALONE
             self.say(
                 "Tuning all depths has not made it better on the validation images: the head alone is kept."
@@ -251,7 +259,7 @@ class _Run:
         )  # fmt: skip
         self.record.done, self.record.outcome = True, asdict(outcome)
         self.keep()
-        shutil.rmtree(self.asked.beside / learn.model_dir, ignore_errors=True)  # checkpoints of what is done
+        remove_weights(self.asked)
         return outcome
 
     def command(self) -> str:

@@ -45,12 +45,14 @@ def file_of(learner: Learner, name: str | PurePath) -> Path:
     return learner.path / learner.model_dir / (text if text.endswith(SUFFIX) else text + SUFFIX)
 
 
-def save(learner: Learner, file: str | PurePath, with_opt: bool = True) -> Path:
+def save(
+    learner: Learner, file: str | PurePath, with_opt: bool = True, *, force: bool | None = False
+) -> Path:
     """Write weights, classes and, with `with_opt`, what the optimizer remembers, to `path/model_dir/file.safetensors`.
 
     `file` may hold folders (`"runs/stage-1"`); they are made. Returns the path. The file is replaced at once or
     not at all, and holds no code. Of several processes all must call it, and the first writes.
-    Raises `StorageError` when it cannot be written.
+    Raises `StorageError` when it cannot be written, and for a file there that plainlearn did not make, unless `force`.
     """
     path = file_of(learner, file)
     tree = {
@@ -69,7 +71,7 @@ def save(learner: Learner, file: str | PurePath, with_opt: bool = True) -> Path:
             **state.optimizer_state(learner.model, learner.optimizer),
         }
     if learner.ranks.is_main:
-        write_tree(path, tree, kind=KIND)
+        write_tree(path, tree, kind=KIND, force=force)
     learner.ranks.wait()
     return path
 

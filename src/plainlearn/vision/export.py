@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
+from plainlearn.core.tensorfile import TENSORFILE
+from plainlearn.core.wholefile import check_replaceable
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
 from plainlearn.inference import ood as unlike
@@ -39,18 +41,20 @@ def export(
     calibrate: bool = True,
     about: str = "",
     graph: bool = False,
+    force: bool = False,
 ) -> Path:
     """Write the model, the way of its inputs, its labels and a card into one file below `learn.path`. Returns its path.
 
     The file holds no code: the transforms of validation go in as data, functions that label do not.
     `calibrate` finds the temperature that makes probabilities honest on the validation set, for this learner too;
-    `about` is a sentence or more for the card. What was at that path is replaced at once, or stays.
+    `about` is a sentence or more for the card. A file of plainlearn's at that path is replaced at once, or stays; any
+    other is only with `force`.
     `graph` puts the network in as an ONNX graph too, if it proves to say the same on validation items, so that
     `plainlearn predict` and the server need no torch; it takes 5 to 10 seconds, and 1 % more of the file. The card says
     what was proved, or why there is none.
 
     Raises `ArgumentError` naming what cannot be data, such as a `Function` among the transforms that predictions need,
-    or a block of your own; `StorageError` when the file cannot be written; `MissingExtraError` for `graph` without
+    or a block of your own; `StorageError` when the file cannot be written, or is another's; `MissingExtraError` for `graph` without
     `plainlearn[onnx]`.
     """
     path = learn.path / file
@@ -59,13 +63,14 @@ def export(
             f"{path.name} is a name for a pickle, and this file is none",
             try_=f"learn.export('{path.stem}.plain')",
         )
+    check_replaceable(path, TENSORFILE, force=force)
     content = content_of(learn, calibrate=calibrate, about=about)
     if learn.ranks.is_main:
         if graph:
             from plainlearn.inference.onnx_graph import with_graph
 
             content = with_graph(content, bare(learn.model), some_items(learn))
-        write_model_file(path, content)
+        write_model_file(path, content, force=force)
     learn.ranks.wait()
     return path
 

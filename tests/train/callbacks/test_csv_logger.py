@@ -92,3 +92,13 @@ def test_what_cannot_be_written_is_said_before_training(make_learner: Make, tmp_
     with pytest.raises(DataError, match=r"has the columns epoch, accuracy, and this run epoch, train_loss"):
         learn.fit(1, cbs=CSVLogger("other.csv", append=True))
     assert learn.recorder.losses == []
+
+
+def test_a_file_of_somebody_s_own_is_refused_before_training(make_learner: Make, tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("year,event\n1815,Waterloo\n")
+    learn = make_learner(path=tmp_path)
+    with pytest.raises(StorageError, match=r"history\.csv is there already, and plainlearn did not make it"):
+        learn.fit(1, cbs=CSVLogger())
+    assert (tmp_path / "history.csv").read_text() == "year,event\n1815,Waterloo\n"
+    for _ in range(2):  # the second time over its own
+        learn.fit(1, cbs=CSVLogger("other.csv"))

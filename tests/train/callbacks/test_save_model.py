@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError
+from plainlearn.core.errors import ArgumentError, StorageError
 from plainlearn.train import Callback, Epoch, Learner
 from plainlearn.train.callbacks.averaging import EMA
 from plainlearn.train.callbacks.save_model import SaveModel, SaveModelCallback
@@ -93,3 +93,16 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ArgumentError, match="every_epoch is -1; expected True, or a number of epochs"):
         SaveModel(every_epoch=-1)
     assert SaveModelCallback is SaveModel
+
+
+@pytest.mark.parametrize(("name", "settings"), [("model", {}), ("m_3", {"every_epoch": 2, "fname": "m"})])
+def test_a_file_of_somebody_s_own_is_refused_before_training(
+    name: str, settings: dict[str, Any], make_learner: Make, tmp_path: Path
+) -> None:
+    file = tmp_path / "models" / f"{name}.safetensors"
+    file.parent.mkdir()
+    file.write_text("mine")
+    learn = make_learner(path=tmp_path)
+    with pytest.raises(StorageError, match=r"plainlearn did not make it[\s\S]*Try another fname$"):
+        learn.fit(4, cbs=SaveModel(**settings))
+    assert files(tmp_path) == [name] and file.read_text() == "mine" and not learn.recorder.values

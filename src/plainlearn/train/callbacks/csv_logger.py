@@ -7,23 +7,27 @@ import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plainlearn.core.errors import DataError, StorageError
+from plainlearn.core.wholefile import Mark, check_replaceable
 from plainlearn.train.callback import Callback
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
     from plainlearn.train.recorder import Epoch
 
+_COLUMNS: Final = ["epoch", "train_loss", "valid_loss"]
+_TABLE: Final = Mark(",".join(_COLUMNS).encode(), within=32)
+
 
 class CSVLogger(Callback):
     """Writes `path/fname`, a row an epoch: `epoch`, `train_loss`, `valid_loss`, the metrics, `time` in seconds.
 
     Each row is in the file before the next epoch begins, so a run that is killed leaves all that were done. A new run
-    replaces the file; `append=True` goes on below what is there, if its columns are the same. A
+    replaces the file, if it is such a table; `append=True` goes on below what is there, if its columns are the same. A
     resumed run goes on where it was, and repeats no row.
-    Raises `StorageError` when the file cannot be written, `DataError` for other columns, both before training.
+    Raises `StorageError` when the file cannot be written or is something else, `DataError` for other columns, both before training.
     """
 
     def __init__(self, fname: str | PurePath = "history.csv", append: bool = False) -> None:
@@ -48,7 +52,9 @@ class CSVLogger(Callback):
             raise StorageError(
                 f"the table of the run cannot be written to {file}: {error.strerror}"
             ) from error
-        if self.append and file.stat().st_size:
+        if not self.append:
+            check_replaceable(file, _TABLE, force=None, other="another fname, or append=True")
+        elif file.stat().st_size:
             with file.open(encoding="utf-8", newline="") as lines:
                 there = next(csv.reader(lines), list[str]())
             if there != self._columns(learner):
@@ -69,7 +75,7 @@ class CSVLogger(Callback):
         self._size = _write_at(file, self._size, header + row)
 
     def _columns(self, learner: Learner) -> list[str]:
-        return ["epoch", "train_loss", "valid_loss", *(meter.name for meter in learner.meters), "time"]
+        return [*_COLUMNS, *(meter.name for meter in learner.meters), "time"]
 
     def state_dict(self) -> dict[str, Any]:
         return {"size": self._size}

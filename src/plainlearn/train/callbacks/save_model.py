@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from plainlearn.core.errors import ArgumentError
+from plainlearn.core.tensorfile import TENSORFILE
+from plainlearn.core.wholefile import check_replaceable
 from plainlearn.train.callback import overriding
 from plainlearn.train.callbacks.monitor import Monitored
+from plainlearn.train.saving import file_of
 
 if TYPE_CHECKING:
     from plainlearn.train.loop import Learner
@@ -23,7 +26,8 @@ class SaveModel(Monitored):
     remembers too. What is saved is the model as it was validated: with `EMA` or `SWA` the average,
     and these must come behind. For `comp` and `min_delta` see `Monitored`. A run that fails loads nothing.
 
-    Raises `ArgumentError` when averages come first, which would overwrite the best weights at the end.
+    Raises `ArgumentError` when averages come first, which would overwrite the best weights at the end, and
+    `StorageError` when a file of that name is there that plainlearn did not make; both before training.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class SaveModel(Monitored):
     @contextmanager
     def fit_scope(self, learner: Learner) -> Generator[None]:
         self._refuse_averages_first(learner)
+        self._refuse_files_of_others(learner)
         with super().fit_scope(learner):
             yield
         if self.at_end:
@@ -65,8 +70,19 @@ class SaveModel(Monitored):
     def _save(self, learner: Learner, name: str) -> None:
         if learner.ranks.is_main:
             with learner.as_validated():
-                learner.save(name, with_opt=self.with_opt)
+                learner.save(name, with_opt=self.with_opt, force=None)
         learner.ranks.agree(0)  # nobody goes on, and may be to load it, before it is there
+
+    def _refuse_files_of_others(self, learner: Learner) -> None:
+        """Before the run, not when it wants to save."""
+        names = [self.fname]
+        if self.every_epoch:
+            names = [
+                f"{self.fname}_{number}"
+                for number in range(self.every_epoch - 1, learner.epochs, self.every_epoch)
+            ]
+        for name in names:
+            check_replaceable(file_of(learner, name), TENSORFILE, force=None, other="another fname")
 
     def _refuse_averages_first(self, learner: Learner) -> None:
         before = learner.callbacks[: learner.callbacks.index(self)]
