@@ -4,8 +4,6 @@ import copy
 import itertools
 import json
 import pickle
-import random
-from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -13,9 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
-from plainlearn.core.lists import L
-from plainlearn.core.positions import PositionError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, PlainlearnError
+from plainlearn.core.lists import L, PositionError
 
 lists = st.lists(st.integers(), max_size=15)
 
@@ -65,12 +62,6 @@ def test_a_dataset_without_an_iterator_is_one_item_and_is_not_walked():
             return index
 
     assert len(L(Endless())) == 1
-
-
-def test_range_counts_or_numbers_a_collection():
-    assert is_L(L.range(3), [0, 1, 2])
-    assert is_L(L.range(2, 8, 3), [2, 5])
-    assert is_L(L.range(["x", "y"]), [0, 1])
 
 
 # ---- being a list
@@ -269,21 +260,10 @@ def test_map_of_what_is_no_function_is_named():
         L(1).map(3)
 
 
-def test_starmap_spreads_the_items():
-    assert is_L(L((2, 3), (3, 2)).starmap(pow), [8, 9])
-    assert is_L(L((2,), (3,)).starmap(pow, 2), [4, 9])
-
-
 def test_filter_keeps_or_drops():
     assert is_L(L(range(5)).filter(lambda o: o > 2), [3, 4])
     assert is_L(L(range(5)).filter(lambda o: o > 2, negate=True), [0, 1, 2])
     assert is_L(L(0, 1, "", "a").filter(), [1, "a"])
-
-
-def test_argwhere_gives_positions_that_index_what_filter_gives():
-    made = L(5, 0, 7)
-    assert is_L(made.argwhere(bool), [0, 2])
-    assert is_L(made[made.argwhere(bool)], made.filter(bool))
 
 
 def test_itemgot_takes_one_index_after_another():
@@ -303,19 +283,7 @@ def test_itemgot_names_the_row_that_is_too_short():
         L(5).itemgot(0)
 
 
-def test_attrgot_reads_attributes_and_the_values_of_dicts():
-    point = namedtuple("point", "x y")
-    assert is_L(L(point(1, 2), {"x": 3}).attrgot("x"), [1, 3])
-    assert is_L(L(point(1, 2), 5).attrgot("x", None), [1, None])
-
-
-def test_attrgot_names_the_item_without_it():
-    with pytest.raises(DataError, match="item 1 has no 'real': str 'a'") as caught:
-        L(1, "a").attrgot("real")
-    assert caught.value.try_ == "attrgot('real', default=None)"
-
-
-# ---- order and division
+# ---- order
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.text(max_size=3))), st.booleans())
@@ -337,16 +305,6 @@ def test_sorted_by_an_index_that_a_row_lacks_names_the_row():
         L([1, 2], [1]).sorted(1)
 
 
-def test_shuffle_keeps_the_items_and_the_original_and_follows_its_generator():
-    made = L(range(50))
-    once, again = made.shuffle(random.Random(3)), made.shuffle(random.Random(3))
-    assert is_L(once, again)
-    assert once != made
-    assert sorted(once) == made == list(range(50))
-    random.seed(3)
-    assert made.shuffle() == once
-
-
 @given(st.lists(st.integers(0, 4) | st.sampled_from(["a", "b"])))
 def test_unique_keeps_the_first_of_each_in_order(items):
     assert is_L(L(items).unique(), list(dict.fromkeys(items)))
@@ -362,53 +320,100 @@ def test_unique_compares_tensors_and_arrays_by_value():
     assert [o.shape for o in rows.unique()] == [(2,), (1, 2)]
 
 
-def test_split_idx_gives_a_list_for_each_list_of_positions():
-    train, valid = L("a", "b", "c", "d").split_idx(([3, 0], torch.tensor([1])))
-    assert is_L(train, ["d", "a"])
-    assert is_L(valid, ["b"])
+# ---- what an index means
+
+XYZ = L("x", "y", "z")
 
 
-# ---- several lists, and one value
+@pytest.mark.parametrize(
+    "index", [2, np.int64(2), np.uint8(2), np.array(2), torch.tensor(2), torch.tensor(2, dtype=torch.uint8)]
+)
+def test_any_kind_of_whole_number_is_one_position(index):
+    assert XYZ[index] == "z"
 
 
-@given(st.lists(st.tuples(st.integers(), st.text(max_size=2)), min_size=1))
-def test_zip_twice_gives_the_rows_back(rows):
-    assert is_L(L(rows).zip().zip(), rows)
+@pytest.mark.parametrize(
+    "index",
+    [
+        [0, -1],
+        (0, -1),
+        iter([0, -1]),
+        np.array([0, -1]),
+        torch.tensor([0, -1]),
+        [np.int32(0), np.int64(-1)],
+        [torch.tensor(0), -1],
+    ],
+)
+def test_any_kind_of_vector_is_several_positions(index):
+    assert XYZ[index] == ["x", "z"]
 
 
-def test_zip_refuses_lists_of_unequal_length_unless_they_may_cycle():
-    ragged = L([1, 2, 3], "ab")
-    with pytest.raises(DataError, match="cannot zip lists of 3, 2 items"):
-        ragged.zip()
-    assert is_L(ragged.zip(cycled=True), [(1, "a"), (2, "b"), (3, "a")])
-    with pytest.raises(DataError, match="item 1 is empty, and cannot be repeated 2 times"):
-        L([1, 2], []).zip(cycled=True)
-    assert is_L(L().zip(), [])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        [True, False, True],
+        np.array([True, False, True]),
+        torch.tensor([True, False, True]),
+        [np.True_, np.False_, np.True_],
+        [torch.tensor(True), False, True],
+    ],
+)
+def test_any_kind_of_mask_is_the_positions_where_it_is_true(mask):
+    assert XYZ[mask] == ["x", "z"]
 
 
-def test_zipwith_puts_lists_side_by_side():
-    assert is_L(L(1, 2).zipwith("ab", (True, False)), [(1, "a", True), (2, "b", False)])
+def test_a_mask_that_selects_nothing_is_no_positions():
+    assert XYZ[[False] * 3] == []
 
 
-def test_enumerate_concat_and_val2idx():
-    assert is_L(L("a", "b").enumerate(), [(0, "a"), (1, "b")])
-    assert is_L(L([1, 2], 3, (4,), "ab").concat(), [1, 2, 3, 4, "ab"])
-    assert L("a", "b", "a").val2idx() == {"a": 0, "b": 1}
+@pytest.mark.parametrize("index", [[], (), np.array([]), torch.tensor([])])
+def test_an_empty_vector_is_no_positions(index):
+    assert XYZ[index] == []
 
 
-def test_cycle_never_ends_and_refuses_an_empty_list():
-    assert list(itertools.islice(L(1, 2).cycle(), 5)) == [1, 2, 1, 2, 1]
-    with pytest.raises(DataError, match="cannot cycle through an empty list"):
-        L().cycle()
+def test_a_mask_of_another_length_is_named_with_both_lengths():
+    with pytest.raises(ArgumentError, match="a mask of 2 for a list of 3 items; expected as many"):
+        XYZ[[True, False]]
 
 
-def test_sum_and_reduce():
-    assert L(1, 2, 3).sum() == 6
-    assert L().sum() == 0
-    assert L("a", "b").sum() == "ab"
-    assert L(torch.ones(2), torch.ones(2)).sum().tolist() == [2, 2]
-    assert L(8, 2, 2).reduce(lambda a, b: a / b) == 2
-    assert L().reduce(max, 3) == 3
-    with pytest.raises(DataError, match="cannot reduce an empty list") as caught:
-        L().reduce(max)
-    assert caught.value.try_ == "reduce(f, initial=...)"
+@pytest.mark.parametrize("index", [3, -4, [0, 3], [-4], torch.tensor([1, 3]), np.array(-4)])
+def test_a_position_that_is_not_there_is_named_with_those_that_are(index):
+    with pytest.raises(PositionError, match=r"position (3|-4) in a list of 3 items; expected -3 to 2"):
+        XYZ[index]
+
+
+def test_any_position_in_an_empty_list_is_an_error_that_says_so():
+    with pytest.raises(PositionError, match="position 0 in a list of 0 items; it is empty"):
+        L()[0]
+
+
+def test_a_position_error_is_an_index_error_and_one_of_ours():
+    assert issubclass(PositionError, IndexError)
+    assert issubclass(PositionError, PlainlearnError)
+
+
+@pytest.mark.parametrize("index", ["a", b"a", 1.0, None, True, np.True_, torch.tensor(1.5), object])
+def test_what_is_no_index_is_named_with_what_would_be(index):
+    with pytest.raises(
+        ArgumentTypeError, match=r"a list of 3 items was indexed by .*; expected a position, a slice"
+    ):
+        XYZ[index]
+
+
+@pytest.mark.parametrize(
+    "index", [[0, 1.5], ["0"], torch.tensor([0.5]), np.array(["a"]), [[0, 1]], [torch.zeros(2)]]
+)
+def test_what_is_no_position_among_positions_is_named(index):
+    with pytest.raises(ArgumentTypeError, match="is among the positions; expected whole numbers"):
+        XYZ[index]
+
+
+def test_positions_mixed_with_bools_are_refused():
+    with pytest.raises(ArgumentTypeError, match="mixes positions and bools"):
+        XYZ[[0, True, False]]
+
+
+@pytest.mark.parametrize("index", [torch.zeros(2, 2, dtype=torch.int64), np.zeros((1, 3), dtype=bool)])
+def test_an_index_of_two_axes_is_named_with_its_shape(index):
+    with pytest.raises(ArgumentTypeError, match=r"of shape \((2, 2|1, 3)\); expected one axis"):
+        XYZ[index]

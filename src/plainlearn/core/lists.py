@@ -6,30 +6,30 @@ one has no types for checkers, and maps 100,000 items in 107 ms where this takes
 
 from __future__ import annotations
 
-import functools
 import itertools
 import operator
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
 from plainlearn.core.describe import describe
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
-from plainlearn.core.positions import is_array, read_index
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, PlainlearnError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["L"]
+__all__ = ["L", "PositionError"]
 
 T = TypeVar("T")
 U = TypeVar("U")
 P = ParamSpec("P")
 
 SHOWN: Final = 10
-_MISSING: Final[Any] = object()
 _ARRAY: Final = object()
+
+
+class PositionError(PlainlearnError, IndexError):
+    """A list was asked for a position that it does not have."""
 
 
 class L(list[T]):
@@ -67,16 +67,6 @@ class L(list[T]):
     def __init__(self, *items: Any) -> None:
         super().__init__(_as_items(items[0]) if len(items) == 1 else items)
 
-    @staticmethod
-    def range(start: SupportsIndex | Sized, stop: int | None = None, step: int = 1) -> L[int]:
-        """The numbers `range` would give, or, for a collection, the positions of its items.
-
-        >>> L.range(3), L.range(1, 9, 4), L.range("abc")
-        ([0, 1, 2], [1, 5], [0, 1, 2])
-        """
-        first = len(start) if isinstance(start, Sized) else start
-        return L(range(first) if stop is None else range(first, stop, step))
-
     # ---- like a list, but giving an L
 
     # A tensor could pass for one position, as it has `__index__`; a vector of them is what is meant.
@@ -89,14 +79,14 @@ class L(list[T]):
     @overload
     def __getitem__(self, index: Iterable[SupportsIndex], /) -> L[T]: ...
     def __getitem__(self, index: Any, /) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        where = read_index(index, len(self))
+        where = _read_index(index, len(self))
         if isinstance(where, int):
             return super().__getitem__(where)
         return L(super().__getitem__(where) if isinstance(where, slice) else map(super().__getitem__, where))
 
     def __setitem__(self, index: Any, value: Any, /) -> None:
         """Set one item, a slice, or several: to as many values, or all to one that is no collection."""
-        where = read_index(index, len(self))
+        where = _read_index(index, len(self))
         if isinstance(where, int | slice):
             super().__setitem__(where, value)
             return
@@ -150,22 +140,16 @@ class L(list[T]):
         >>> L(1, 2).map("{:03}.jpg"), L("cat", "dog").map({"cat": 0, "dog": 1})
         (['001.jpg', '002.jpg'], [0, 1])
         """
-        f = _as_function(f)
-        return self._each((lambda item: f(item, *args, **kwargs)) if args or kwargs else f)
+        function = _as_function(f)
 
-    def starmap(self, f: Callable[..., U], /, *args: Any, **kwargs: Any) -> L[U]:
-        """`f(*item)` of each item.
+        def with_arguments(item: T) -> Any:
+            return function(item, *args, **kwargs)
 
-        >>> L((1, 2), (3, 4)).starmap(max)
-        [2, 4]
-        """
-        return self._each(lambda item: f(*cast("Iterable[Any]", item), *args, **kwargs))
-
-    def _each(self, f: Callable[[T], U]) -> L[U]:
-        done: L[U] = L()
+        of_item = with_arguments if args or kwargs else function
+        done: L[Any] = L()
         try:
             for item in self:
-                done.append(f(item))
+                done.append(of_item(item))
         except Exception as error:
             error.add_note(f"Item {len(done)} of {len(self)}: {describe(self[len(done)])}")
             raise
@@ -177,15 +161,7 @@ class L(list[T]):
         >>> L(range(6)).filter(lambda o: o % 2, negate=True)
         [0, 2, 4]
         """
-        return self[self.argwhere(f, negate)]
-
-    def argwhere(self, f: Callable[[T], Any], negate: bool = False) -> L[int]:
-        """The positions of the items for which `f` is true (false, with `negate`).
-
-        >>> L("a", "B", "c").argwhere(str.islower)
-        [0, 2]
-        """
-        return L(position for position, answer in enumerate(self.map(f)) if bool(answer) is not negate)
+        return self[[bool(answer) is not negate for answer in self.map(f)]]
 
     def itemgot(self, *indices: Any) -> L[Any]:
         """`item[index]` of each item; several indices are taken one after the other.
@@ -208,26 +184,7 @@ class L(list[T]):
                 held = f"it holds {len(item)}" if hasattr(item, "__len__") else "it cannot be indexed"
                 raise DataError(f"item {position} has no [{index!r}]: {held}; {describe(item)}") from error
 
-    def attrgot(self, name: str, default: Any = _MISSING) -> L[Any]:
-        """The attribute `name` of each item, or, of a dict, the value; `default` where there is none.
-
-        Raises `DataError` if an item has none and no `default` is given.
-
-        >>> L(3, 4 + 1j).attrgot("real")
-        [3, 4.0]
-        """
-        return L(self._attributes(name, default))
-
-    def _attributes(self, name: str, default: Any) -> Iterator[Any]:
-        for position, item in enumerate(self):
-            is_table = isinstance(item, Mapping)
-            value = cast("Any", item).get(name, default) if is_table else getattr(item, name, default)
-            if value is _MISSING:
-                hint = f"attrgot({name!r}, default=None)"
-                raise DataError(f"item {position} has no {name!r}: {describe(item)}", try_=hint)
-            yield value
-
-    # ---- order and division
+    # ---- order
 
     def sorted(self, key: Callable[[T], Any] | str | int | None = None, reverse: bool = False) -> L[T]:
         """The items in order of `key`: a function, the name of an attribute, or an index.
@@ -236,18 +193,13 @@ class L(list[T]):
         [('a', 2), ('b', 1)]
         """
         if isinstance(key, str):
-            by = self.attrgot(key)
+            by = self.map(operator.attrgetter(key))
         elif isinstance(key, int):
             by = self.itemgot(key)
         else:
             by = self if key is None else self.map(key)
         keys: list[Any] = list(by)
         return self[sorted(range(len(self)), key=keys.__getitem__, reverse=reverse)]
-
-    def shuffle(self, rng: random.Random | None = None) -> L[T]:
-        """The items in a random order, drawn from `rng` or, without one, from Python's `random`."""
-        sample = random.sample if rng is None else rng.sample
-        return L(sample(self, len(self)))
 
     def unique(self) -> L[T]:
         """The first of each group of equal items, in the order they come.
@@ -263,7 +215,7 @@ class L(list[T]):
         others: list[Any] = []
         for item in self:
             key: Any = item
-            if is_array(key):  # a tensor's own hash is its identity: equal ones would all stay
+            if _is_array(key):  # a tensor's own hash is its identity: equal ones would all stay
                 key = (_ARRAY, tuple(key.shape), tuple(key.reshape(-1).tolist()))
             try:
                 new = key not in hashed
@@ -274,96 +226,6 @@ class L(list[T]):
             if new:
                 found.append(item)
         return found
-
-    def split_idx(self, splits: Iterable[Any]) -> L[L[T]]:
-        """One `L` for each list of positions (or mask) in `splits`, which is what a splitter returns.
-
-        >>> train, valid = L("a", "b", "c").split_idx(([2, 0], [1]))
-        >>> train, valid
-        (['c', 'a'], ['b'])
-        """
-        return L([self[index] for index in splits])
-
-    # ---- several lists
-
-    def zip(self, cycled: bool = False) -> L[tuple[Any, ...]]:
-        """The first items of each item together, then the second ones, and so on: rows become columns.
-
-        Raises `DataError` if the lengths differ; with `cycled`, shorter ones start again instead.
-
-        >>> L([1, 2, 3], "abc").zip()
-        [(1, 'a'), (2, 'b'), (3, 'c')]
-        """
-        columns = [list(cast("Iterable[Any]", item)) for item in self]
-        lengths = [len(column) for column in columns]
-        longest = max(lengths, default=0)
-        if cycled:
-            if longest and 0 in lengths:
-                raise DataError(f"item {lengths.index(0)} is empty, and cannot be repeated {longest} times")
-            columns = [list(itertools.islice(itertools.cycle(column), longest)) for column in columns]
-        elif any(length != longest for length in lengths):
-            raise DataError(
-                f"cannot zip lists of {', '.join(map(str, lengths))} items", try_="zip(cycled=True)"
-            )
-        return L(zip(*columns, strict=True))
-
-    def zipwith(self, *others: Iterable[Any], cycled: bool = False) -> L[tuple[Any, ...]]:
-        """This list and `others`, side by side.
-
-        >>> L(1, 2).zipwith("ab")
-        [(1, 'a'), (2, 'b')]
-        """
-        together: L[Any] = L([self, *others])
-        return together.zip(cycled=cycled)
-
-    def enumerate(self) -> L[tuple[int, T]]:
-        """The items with their positions.
-
-        >>> L("a", "b").enumerate()
-        [(0, 'a'), (1, 'b')]
-        """
-        return L(enumerate(self))
-
-    def concat(self) -> L[Any]:
-        """The items of the items, in one list.
-
-        >>> L([1, 2], [3]).concat()
-        [1, 2, 3]
-        """
-        return L(itertools.chain.from_iterable(_as_items(item) for item in self))
-
-    def cycle(self) -> Iterator[T]:
-        """The items for ever, from the start again after the last. Raises `DataError` if there are none."""
-        if not self:
-            raise DataError("cannot cycle through an empty list")
-        return itertools.cycle(self)
-
-    def sum(self) -> Any:
-        """The items added up; 0 for none."""
-        return self.reduce(operator.add) if self else 0
-
-    def reduce(self, f: Callable[[Any, T], Any], initial: Any = _MISSING) -> Any:
-        """`f(f(f(a, b), c), d)` of the items a, b, c, d, starting at `initial` if it is given.
-
-        >>> L(1, 2, 3).reduce(lambda a, b: a * b, initial=10)
-        60
-        """
-        items = iter(self)
-        total: Any = next(items, _MISSING) if initial is _MISSING else initial
-        if total is _MISSING:
-            raise DataError("cannot reduce an empty list to one value", try_="reduce(f, initial=...)")
-        return functools.reduce(f, items, total)
-
-    def val2idx(self) -> dict[T, int]:
-        """The position of each value; of equal ones, the first, as `index` says.
-
-        >>> L("cat", "dog").val2idx()
-        {'cat': 0, 'dog': 1}
-        """
-        positions: dict[T, int] = {}
-        for position, value in enumerate(self):
-            positions.setdefault(value, position)
-        return positions
 
 
 # ---- what a constructor argument means
@@ -396,3 +258,76 @@ def _as_function(f: Any) -> Callable[..., Any]:
             raise DataError(f"{describe(item)} is not in the table of {len(f)} given to map") from error
 
     return look_up
+
+
+# ---- what an index means
+
+
+def _is_array(value: Any) -> bool:
+    """Is it an array, a tensor or a Series? Told without importing what makes them."""
+    return hasattr(value, "ndim") and hasattr(value, "tolist")
+
+
+def _read_index(index: Any, size: int) -> int | slice[Any, Any, Any] | list[int]:
+    """What `index` means for a list of `size` items; every position is checked to be there.
+
+    Raises `PositionError` for one that is not, `ArgumentError` for a mask of another length,
+    `ArgumentTypeError` for what is no index.
+
+    >>> _read_index([True, False, True], 3), _read_index((2, -1), 3), _read_index(1, 3)
+    ([0, 2], [2, -1], 1)
+    """
+    if type(index) is int:  # nearly always: no time for the questions below
+        _check(index, size)
+        return index
+    if isinstance(index, slice):
+        return cast("slice[Any, Any, Any]", index)
+    if _is_array(index):
+        if index.ndim > 1:
+            raise ArgumentTypeError(f"a list was indexed by {describe(index)}; expected one axis")
+        index = index.tolist()
+    if isinstance(index, Iterable) and not isinstance(index, str | bytes):
+        return _read_several(list(cast("Iterable[Any]", index)), size)
+    if isinstance(index, str | bytes | bool) or not hasattr(index, "__index__"):
+        raise ArgumentTypeError(
+            f"a list of {size} items was indexed by {describe(index)}; "
+            "expected a position, a slice, several positions or a mask"
+        )
+    position = operator.index(index)
+    _check(position, size)
+    return position
+
+
+def _read_several(indices: list[Any], size: int) -> list[int]:
+    kinds = set(map(type, indices))
+    if not kinds <= {int, bool}:
+        indices = [_plain(index) for index in indices]
+        kinds = set(map(type, indices))
+    if kinds == {bool}:
+        if len(indices) != size:
+            raise ArgumentError(f"a mask of {len(indices)} for a list of {size} items; expected as many")
+        return list(itertools.compress(range(size), indices))
+    if bool in kinds:
+        raise ArgumentTypeError(f"{describe(indices)} mixes positions and bools; expected only one of them")
+    for position in indices if indices and (min(indices) < -size or max(indices) >= size) else ():
+        _check(position, size)  # one of them is bad: say which
+    return indices
+
+
+def _plain(index: Any) -> int | bool:
+    """Python's own number, of a numpy number or a tensor of rank 0."""
+    if getattr(index, "ndim", None) == 0:
+        index = index.item()
+    if isinstance(index, bool):
+        return index
+    if not hasattr(index, "__index__") or getattr(index, "ndim", 0):
+        raise ArgumentTypeError(
+            f"{describe(index)} is among the positions; expected whole numbers, or a mask"
+        )
+    return operator.index(index)
+
+
+def _check(position: int, size: int) -> None:
+    if not -size <= position < size:
+        expected = f"expected {-size} to {size - 1}" if size else "it is empty"
+        raise PositionError(f"position {position} in a list of {size} items; {expected}")

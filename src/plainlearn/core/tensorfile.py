@@ -6,6 +6,10 @@
 
 Any safetensors reader opens it. The hash is that of the whole file with zeros in the hash's own place.
 It shows damage; it does not show who wrote the file.
+
+Read by safetensors, written by ourselves: its writer (0.8) puts the metadata in another order each time, so that two
+files of the same state differ, takes the memory of a whole model more if that is channels-last or on a GPU (432 MB
+of 453 where this takes 47), refuses weights that share memory, and tells of a full disk without its number.
 """
 
 from __future__ import annotations

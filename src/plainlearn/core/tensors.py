@@ -1,4 +1,4 @@
-"""Tensors and nests of tensors: make them, move them, count them.
+"""Tensors, nests of tensors and modules: make them, move them, count them.
 
 A nest is a tensor, or a tuple, list or dict of nests; that is what a batch is. Named tuples stay named,
 and whatever is no tensor is left as it is.
@@ -22,6 +22,7 @@ from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, 
 
 __all__ = [
     "Inf",
+    "batch_norms",
     "find_batch_size",
     "first",
     "map_nest",
@@ -38,6 +39,7 @@ D = TypeVar("D")
 Nest = TypeVar("Nest")
 
 CPU: Final = torch.device("cpu")
+_BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 # ---- making tensors
@@ -266,6 +268,19 @@ def _leaves(x: Any) -> Iterator[Any]:
         yield x
 
 
+# ---- modules
+
+
+def params(module: nn.Module) -> list[nn.Parameter]:
+    """All parameters of a module."""
+    return list(module.parameters())
+
+
+def batch_norms(module: nn.Module) -> list[nn.Module]:
+    """The layers of `module` that compare the items of a batch."""
+    return [part for part in module.modules() if isinstance(part, _BATCH_NORMS)]
+
+
 # ---- small tools of the course
 
 
@@ -280,11 +295,6 @@ def first(x: Iterable[Any], default: Any = None) -> Any:
     ('a', None)
     """
     return next(iter(x), default)
-
-
-def params(module: nn.Module) -> list[nn.Parameter]:
-    """All parameters of a module."""
-    return list(module.parameters())
 
 
 def noop(x: Any = None, *args: Any, **kwargs: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
-from plainlearn.core.layers import batch_norms
+from plainlearn.core.tensors import batch_norms
 from plainlearn.models.archs import Arch, arch_name, arch_of, build
 from plainlearn.models.heads import AdaptiveConcatPool2d, Flatten, HeadRecipe, create_head, linear_head
 from plainlearn.models.weights import Expects

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
-from plainlearn.core.layers import batch_norms
+from plainlearn.core.tensors import batch_norms
 from plainlearn.optim.groups import split_by_depth
 
 if TYPE_CHECKING:
