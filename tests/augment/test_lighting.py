@@ -15,6 +15,7 @@ from plainlearn.augment.pending import PendingImage
 from plainlearn.augment.transforms import Flip
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data import CategoryBlock, DataBlock, IndexSplitter
+from plainlearn.data.blocks import finished
 from plainlearn.vision.blocks import ImageBlock
 
 BLOCK = ImageBlock()
@@ -76,7 +77,7 @@ def test_normalisation_is_undone() -> None:
 
 @pytest.mark.parametrize("kind", [Saturation, Hue, Brightness, Contrast, RandomErasing])
 def test_p_0_leaves_pictures_alone_and_p_1_none(kind: Any) -> None:
-    never, always = (BLOCK.to_model(applied(kind(p=p), waiting())) for p in (0.0, 1.0))
+    never, always = (finished(BLOCK, applied(kind(p=p), waiting())) for p in (0.0, 1.0))
     assert torch.allclose(never, FLOATS, atol=1e-6)
     assert ((always - FLOATS).abs().flatten(1).amax(1) > 0).all()
 
@@ -114,9 +115,9 @@ def test_each_picture_is_lit_on_its_own() -> None:
 def test_items_lit_one_by_one_keep_their_light_in_the_batch_and_on_the_way_to_a_gpu() -> None:
     parts = [applied(Brightness(0.5, 1.0), PendingImage.from_batch(PIXELS[i : i + 1]), i) for i in range(4)]
     parts[2] = PendingImage.from_batch(PIXELS[2:3])
-    joined = PendingImage.joined(parts).with_curves_of(parts)
+    joined = PendingImage.joined(parts)
     assert torch.equal(joined.read(), torch.cat([part.read() for part in parts]))
-    assert torch.equal(joined.presized(), joined.read().mul(255).round().to(torch.uint8))
+    assert torch.equal(joined.materialize(), joined.read().mul(255).round().to(torch.uint8))
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ def image(height: int, width: int, level: int = 9) -> PendingImage:
 def test_what_is_not_moved_is_copied_and_not_interpolated() -> None:
     pixels = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
     field = PendingImage.from_batch(pixels)
-    assert torch.equal(field.read(), pixels / 255) and torch.equal(field.presized(), pixels)
-    assert torch.equal(PendingImage.from_batch(pixels / 255).presized(), pixels)
+    assert torch.equal(field.read(), pixels / 255) and torch.equal(field.materialize(), pixels)
+    assert torch.equal(PendingImage.from_batch(pixels / 255).materialize(), pixels)
 
 
 def test_reading_late_equals_reading_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from plainlearn.core.errors import DataError
+from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
-from plainlearn.data.dataset import BlockDataset, Datasets, DrawnDataset, block_dataset, reader
+from plainlearn.data.dataset import BlockDataset, Datasets, listed, reader
 from plainlearn.data.transform import Function
 
 
@@ -19,7 +21,7 @@ def datasets(
     items: Any, *blocks: Block, splits: Any = ([0, 1, 2], [3]), getters: Any = None, n_inp: int = 1
 ) -> Datasets:
     getters = getters or [lambda item: item[0], lambda item: item[1]]
-    return Datasets.from_items(items, blocks, getters, splits, n_inp=n_inp)
+    return Datasets.from_split(BlockDataset(listed(items), blocks, tuple(getters), n_inp=n_inp), splits)
 
 
 PAIRS = [(10, "a"), (20, "b"), (30, "a"), (40, "b")]
@@ -111,18 +113,18 @@ def test_without_classes_there_is_nothing_to_count() -> None:
 
 def test_functions_see_the_things_as_they_are_opened() -> None:
     double = Function(lambda things: (things[0] * 2, things[1]))
-    made = block_dataset(
-        PAIRS, (Block(), Block()), [lambda i: i[0], lambda i: i[1]], n_inp=1, item_tfms=[double]
-    )
+    getters = (lambda item: item[0], lambda item: item[1])
+    made = BlockDataset(L(PAIRS), (Block(), Block()), getters, n_inp=1, item_tfms=(double,))
     assert made[1] == (40, "b") and made[1].item == (20, "b")
 
 
-def test_only_a_dataset_with_something_random_is_drawn() -> None:
-    getters = [lambda item: item] * 2
-    plain = block_dataset([1, 2], (Block(), Block()), getters, n_inp=1)
-    drawn = block_dataset([1, 2], (Block(), Block()), getters, n_inp=1, item_tfms=[Function(tuple)])
-    assert type(plain) is BlockDataset and not hasattr(plain, "draw")
-    assert isinstance(drawn, DrawnDataset) and drawn.draw(1, np.random.default_rng(0)) == (2, 2)
+def test_what_a_dataset_draws_comes_of_the_generator_alone() -> None:
+    jitter = Function(lambda things: (things[0] + rng.random(), things[1]))
+    plain = BlockDataset(L([1, 2]), (Block(), Block()), (lambda item: item,) * 2, n_inp=1)
+    rng = np.random.default_rng(5)
+    drawn = replace(plain, item_tfms=(jitter,)).draw(1, rng)
+    assert plain.draw(1, rng) == plain[1] == (2, 2)
+    assert drawn == (2 + np.random.default_rng(5).random(), 2)
 
 
 def test_reading_a_plain_dataset_draws_nothing_from_the_global_generator() -> None:

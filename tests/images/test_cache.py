@@ -224,7 +224,7 @@ def test_kept_pixels_become_tensors_of_their_own(tmp_path, mode):
     Image.new("RGB", (4, 4), (9, 9, 9)).save(file)
     block.encode(block.open(file)).zero_()
     assert block.open(file).max() == 9
-    batch = block.place(block.open(file), (4, 4)).presized()
+    batch = block.place(block.open(file), (4, 4)).materialize()
     assert batch.shape == (1, block.channels, 4, 4)
     batch.zero_()
     assert block.open(file).max() == 9

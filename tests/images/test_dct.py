@@ -300,7 +300,7 @@ def test_a_draft_read_at_its_full_size_has_its_full_size():
     block, data = ImageBlock(), jpeg(smooth(400, 480))
     draft = drafted(data, Resize(50))
     placed = block.place(draft, block.frame(draft))
-    assert placed.read().shape == placed.presized().shape == (1, 3, 400, 480)
+    assert placed.read().shape == placed.materialize().shape == (1, 3, 400, 480)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (481, 647)])

@@ -15,6 +15,7 @@ from PIL import Image
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data import DataBlock, IndexSplitter
+from plainlearn.data.blocks import finished
 from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.vision.blocks import ImageBlock, MaskBlock, pixel_accuracy
 
@@ -29,9 +30,9 @@ def test_pictures_encode_and_decode_to_themselves(height: int, width: int, mode:
     code = block.encode(block.open(picture))
     assert code.shape == (block.channels, height, width) and code.dtype == torch.uint8
     assert np.array_equal(block.decode(code), picture)
-    finished = block.to_model(block.begin_batch(code[None]))
-    assert torch.equal(finished, code[None] / 255) and torch.equal(block.to_model(finished), finished)
-    assert torch.equal(block.from_model(finished)[0], code)
+    ready = finished(block, block.begin_batch(code[None]))
+    assert torch.equal(ready, code[None] / 255) and torch.equal(block.to_model(ready), ready)
+    assert torch.equal(block.from_model(ready)[0], code)
 
 
 @given(sides, sides, st.integers(0, 99))

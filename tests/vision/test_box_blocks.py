@@ -25,7 +25,7 @@ from plainlearn.augment.transforms import (
 )
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data import BlockLoaders, CategoryBlock, DataBlock, IndexSplitter
-from plainlearn.data.block_loaders import Gather, ToModel
+from plainlearn.data.dataset import Gather, ToModel
 from plainlearn.data.transform import Transform
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
@@ -138,7 +138,7 @@ def test_pictures_without_any_box_make_a_batch_and_can_be_shown() -> None:
 def test_boxes_that_wait_on_a_gpu_are_the_same_as_those_that_never_left() -> None:
     """What travels to another device is settled, and begun again there: boxes and labels still belong together."""
     dls = loaders([TWO, ONE, NONE], item_tfms=Flip(p=1.0))
-    samples = [dls.train_ds.sample(index, np.random.default_rng(0)) for index in range(3)]
+    samples = [dls.train_ds.draw(index, np.random.default_rng(0)) for index in range(3)]
     flip = Zoom(p=1.0, draw=2.0, draw_x=0.0, draw_y=0.5)
     finish = ToModel(dls.blocks, [flip], 0)
     here, there = (

@@ -42,11 +42,13 @@ class PendingImage(Pending):
             return self.curves.expand(len(self), -1, -1)
         return level_curves(len(self), self.channels)
 
-    def with_curves_of(self, parts: Sequence[PendingImage]) -> PendingImage:
-        """Lit as `parts` are, of which this is the whole."""
+    @classmethod
+    def joined(cls, parts: Sequence[Any], names: Sequence[str] = ()) -> Self:
+        """Many as one, each lit as it was. Raises `ShapeError` when they were asked for in different sizes."""
+        whole = super().joined(parts, names)
         if all(part.curves is None for part in parts):
-            return self
-        return self.lit(torch.cat([part.levels() for part in parts]))
+            return whole
+        return replace(whole, curves=torch.cat([part.levels() for part in parts]))
 
     @property
     def channels(self) -> int:
@@ -69,7 +71,7 @@ class PendingImage(Pending):
             mode=self.mode, pad_mode=self.pad_mode or "reflection", curves=self.curves, layout=self.layout,
         )  # fmt: skip
 
-    def presized(self) -> Tensor:
+    def materialize(self) -> Tensor:
         """Read now, at the present size, to uint8 (N, C, h, w): what travels to a GPU and is read once more there."""
         if self.curves is None and self._untouched(self.output_size()):
             return self._stacked()

@@ -5,7 +5,6 @@ Transforms change the map, never the thing; so composing is said once, whoever r
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -17,12 +16,13 @@ from plainlearn.augment import geometry
 from plainlearn.augment.geometry import Maps, Size
 from plainlearn.augment.sampling.kernel import PadMode
 from plainlearn.core.errors import ShapeError
+from plainlearn.data.transform import Deferred
 
 __all__ = ["Pending", "different_sizes", "frame_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Pending(ABC):
+class Pending(Deferred):
     """N things of one kind, `maps` (N, 3, 3) from output to input, and the `size` (h, w) of the output.
 
     `size` None means each thing's own, which only a batch of equal ones can be read with.
@@ -66,8 +66,8 @@ class Pending(ABC):
         return height, width
 
     @classmethod
-    def joined(cls, parts: Sequence[Self], names: Sequence[str] = ()) -> Self:
-        """Many as one. Raises `ShapeError` when they were asked for in different sizes."""
+    def joined(cls, parts: Sequence[Any], names: Sequence[str] = ()) -> Self:
+        """Many of this class as one. Raises `ShapeError` when they were asked for in different sizes."""
         first = parts[0]
         for position, part in enumerate(parts):
             if part.size != first.size:
@@ -81,10 +81,6 @@ class Pending(ABC):
             maps=np.concatenate([part.maps for part in parts]),
             names=tuple(names),
         )
-
-    @abstractmethod
-    def read(self) -> Any:
-        """The finished batch: the one time that the things are read through their maps."""
 
     def summary(self) -> str:
         """In a few words, for people."""

@@ -17,6 +17,7 @@ from plainlearn.augment.transforms import Draw, Resize, Rotate, Size, Warp, Zoom
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ShapeError
 from plainlearn.core.tensors import to_np
+from plainlearn.data.blocks import finished
 from plainlearn.data.transform import Transform, as_transforms
 from plainlearn.vision.blocks import ImageBlock
 
@@ -38,7 +39,7 @@ class Pipeline:
         batch: tuple[Any, ...] = (block.begin_batch(images),)
         for transform in self.transforms:
             batch = transform.on_batch(batch, (block,), rng, train=True)
-        return block.to_model(batch[0])
+        return finished(block, batch[0])
 
     def decode(self, images: Any) -> Any:
         """Undo what hides finished images from the eye, such as normalisation; what is moved stays moved."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 
@@ -14,13 +14,19 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.blocks import Block, made
-from plainlearn.data.dataset import Datasets, Getter, reader
+from plainlearn.data.blocks import Block, BlockLike, Item, made
+from plainlearn.data.dataset import BlockDataset, Datasets, Getter, LeftOut, listed, reader
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
-from plainlearn.data.transform import Function, as_transforms
-from plainlearn.data.validate_items import LeftOut, tell_alike_names, usable
+from plainlearn.data.transform import Transforms, as_transforms
+from plainlearn.data.validate_items import usable, warn_of_alike_names
 from plainlearn.datasets.remote import is_url
+
+Source: TypeAlias = Any
+"""What `get_items` takes, most often a folder; without it the items themselves, as a list or a table."""
+Column: TypeAlias = Getter | str | int
+"""How a value is read from an item: by a function, or from the column of that name or number."""
+Columns: TypeAlias = Column | Sequence[Column]
 
 _KEEP: Any = object()
 
@@ -41,14 +47,14 @@ class DataBlock:
 
     def __init__(
         self,
-        blocks: Any = None,
-        get_items: Callable[[Any], Any] | None = None,
+        blocks: BlockLike | Sequence[BlockLike] | None = None,
+        get_items: Callable[[Source], Iterable[Item]] | None = None,
         splitter: Splitter | None = None,
-        get_x: Any = None,
-        get_y: Any = None,
-        getters: Sequence[Any] | None = None,
-        item_tfms: Any = None,
-        batch_tfms: Any = None,
+        get_x: Columns | None = None,
+        get_y: Columns | None = None,
+        getters: Sequence[Column] | None = None,
+        item_tfms: Transforms = None,
+        batch_tfms: Transforms = None,
         n_inp: int | None = None,
     ) -> None:
         given = _as_list((Block, Block) if blocks is None else blocks)
@@ -75,7 +81,7 @@ class DataBlock:
         self.item_tfms = as_transforms(item_tfms, "item_tfms")
         self.batch_tfms = as_transforms(batch_tfms, "batch_tfms")
 
-    def new(self, item_tfms: Any = _KEEP, batch_tfms: Any = _KEEP) -> DataBlock:
+    def new(self, item_tfms: Transforms = _KEEP, batch_tfms: Transforms = _KEEP) -> DataBlock:
         """The same recipe with other transforms; those that are not named stay. This one is left as it is."""
         other = copy(self)
         if item_tfms is not _KEEP:
@@ -84,7 +90,9 @@ class DataBlock:
             other.batch_tfms = as_transforms(batch_tfms, "batch_tfms")
         return other
 
-    def _getters(self, get_x: Any, get_y: Any, getters: Sequence[Any] | None) -> tuple[Getter, ...]:
+    def _getters(
+        self, get_x: Columns | None, get_y: Columns | None, getters: Sequence[Column] | None
+    ) -> tuple[Getter, ...]:
         inputs, targets = self.n_inp, len(self.blocks) - self.n_inp
         if getters is not None:
             if get_x is not None or get_y is not None:
@@ -98,29 +106,15 @@ class DataBlock:
             return tuple(reader(getter) for getter in getters)
         return (*_for_each("get_x", get_x, inputs), *_for_each("get_y", get_y, targets))
 
-    def datasets(self, source: Any) -> Datasets:
-        """Training and validation datasets of `source`. Raises `DataError` for a source without items."""
-        return self.datasets_of(*self.split(source))
-
-    def datasets_of(self, items: Any, splits: Splits) -> Datasets:
-        """The datasets of items that are found and split already."""
-        return Datasets.from_items(
-            items, self.blocks, self.getters, splits,
-            n_inp=self.n_inp, item_tfms=self.item_tfms, placing=bool(self.batch_tfms),
-        )  # fmt: skip
-
-    def split(self, source: Any) -> tuple[Any, Splits]:
-        """The items of `source`, and the indices of each side.
-
-        Raises `SplitError` unless the splitter puts each item on one side.
-        """
+    def items(self, source: Source) -> Sequence[Item]:
+        """The items of `source`: a list, or a table, of which each row is one. Raises `DataError` if there is none."""
         if self.get_items is None and isinstance(source, (str, os.PathLike)):
             raise DataError(
                 f"the source is {os.fspath(cast('str', source))!r}, and there is no get_items that would find items there",
                 try_="get_items=get_image_files",
             )
-        found = source if self.get_items is None else self.get_items(source)
-        items: Any = found if hasattr(found, "iloc") else L[Any](found)
+        found: Any = source if self.get_items is None else self.get_items(source)
+        items: Any = found if hasattr(found, "iloc") else L[Item](found)
         if len(items) == 0:
             how = (
                 "" if self.get_items is None else f" by {getattr(self.get_items, '__name__', self.get_items)}"
@@ -128,18 +122,43 @@ class DataBlock:
             raise DataError(
                 f"no items were found{how} in {describe(source)}", try_="looking at the folder with path.ls()"
             )
-        return items, checked_splits(self.splitter(items), len(items), self.splitter)
+        return items
 
-    def summary(self, source: Any, bs: int = 4, write: Callable[[str], Any] = print) -> None:
+    def splits(self, items: Sequence[Item]) -> Splits:
+        """The indices of each side. Raises `SplitError` unless the splitter puts each item on one side."""
+        return checked_splits(self.splitter(items), len(items), self.splitter)
+
+    def dataset(self, items: Sequence[Item]) -> BlockDataset:
+        """All items as one dataset, whose blocks have learned nothing yet."""
+        return BlockDataset(
+            listed(items), self.blocks, self.getters,
+            n_inp=self.n_inp, item_tfms=self.item_tfms, moved_in_batches=bool(self.batch_tfms),
+        )  # fmt: skip
+
+    def datasets(self, source: Source) -> Datasets:
+        """Training and validation datasets of `source`. Raises `DataError` for a source without items."""
+        items = self.items(source)
+        return Datasets.from_split(self.dataset(items), self.splits(items))
+
+    def summary(self, source: Source, bs: int = 4, write: Callable[[str], Any] = print) -> None:
         """Print the way of one sample, and of a batch of `bs`, through every step, with shapes and values.
 
         A step that fails is named with its items, their sizes and what to add; then the error comes out.
         """
-        Summary(self, source, bs, write).tell()
+        told = Summary(write)
+        with told.step("collecting and splitting the items"):
+            items = self.items(source)
+            splits = self.splits(items)
+        told.split(source, self.get_items, items, self.splitter, splits)
+        with told.step("learning from the training items"):
+            train = Datasets.from_split(self.dataset(items), splits).train
+        told.blocks(train)
+        told.sample(train)
+        told.batch(train, self.batch_tfms, bs)
 
     def dataloaders(
         self,
-        source: Any,
+        source: Source,
         path: str | os.PathLike[str] | None = None,
         bs: int = 64,
         val_bs: int | None = None,
@@ -164,33 +183,33 @@ class DataBlock:
         """
         if strict and not check:
             raise ArgumentError("strict=True needs the check that check=False leaves out", try_="check=True")
-        named = path if path is not None else source
-        is_here = isinstance(named, (str, os.PathLike)) and not is_url(cast("str", named))
-        where = Path(cast("str", named)) if is_here else Path()
-        items, splits = self.split(source)
+        items = self.items(source)
+        splits = self.splits(items)
+        dataset = self.dataset(items)
         left_out: Sequence[Sequence[LeftOut]] = ((), ())
         if check:
-            as_they_are = not any(isinstance(each, Function) for each in self.item_tfms)
-            found = usable(
-                items, splits, self.blocks, self.getters,
-                n_inp=self.n_inp, strict=strict, as_they_are=as_they_are,
-            )  # fmt: skip
-            items, splits, left_out = found.items, found.splits, found.left_out
-        datasets = self.datasets_of(items, splits)
+            splits, left_out = usable(dataset, splits, strict=strict)
+        datasets = Datasets.from_split(dataset, splits, left_out)
         if check:
-            tell_alike_names(datasets.train.blocks[self.n_inp :])
+            warn_of_alike_names(datasets.train.blocks[self.n_inp :])
         return BlockLoaders(
-            datasets, bs=bs, val_bs=val_bs, num_workers=num_workers, device=device,
-            path=where, shuffle=shuffle, drop_last=drop_last, seed=seed, batch_tfms=self.batch_tfms,
-            left_out=left_out,
+            datasets, bs=bs, val_bs=val_bs, num_workers=num_workers, device=device, shuffle=shuffle,
+            drop_last=drop_last, seed=seed, batch_tfms=self.batch_tfms,
+            path=_folder(source if path is None else path),
         )  # fmt: skip
 
 
-def itself(item: Any) -> Any:
+def _folder(source: Source) -> Path:
+    """Where what is made of the data is kept: the source if it is a folder of this machine, else the one we are in."""
+    is_here = isinstance(source, (str, os.PathLike)) and not is_url(cast("str", source))
+    return Path(cast("str", source)) if is_here else Path()
+
+
+def itself(item: Item) -> Item:
     return item
 
 
-def _for_each(name: str, getter: Any, count: int) -> list[Getter]:
+def _for_each(name: str, getter: Columns | None, count: int) -> list[Getter]:
     if getter is None:
         return [itself] * count
     if count == 0:
@@ -198,11 +217,11 @@ def _for_each(name: str, getter: Any, count: int) -> list[Getter]:
             f"{name} is given, and no block would be read by it: all are inputs", try_="a smaller n_inp"
         )
     if not isinstance(getter, (list, tuple)):
-        return [reader(getter)] * count
-    listed = _as_list(cast("Any", getter))
-    if len(listed) != count:
-        raise ArgumentError(f"{name} has {len(listed)} getters for {count} blocks; expected one each")
-    return [reader(one) for one in listed]
+        return [reader(cast("Column", getter))] * count
+    several = cast("Sequence[Column]", getter)
+    if len(several) != count:
+        raise ArgumentError(f"{name} has {len(several)} getters for {count} blocks; expected one each")
+    return [reader(one) for one in several]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -4,87 +4,52 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
-import numpy as np
 import torch
 
 from plainlearn.core.device import default_device
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.lists import L
 from plainlearn.core.tensors import to_cpu, to_device
-from plainlearn.data.blocks import Block
+from plainlearn.data.blocks import Block, Checks, Field, Item, Thing
 from plainlearn.data.dataset import (
     BlockDataset,
     Datasets,
-    Sample,
-    block_dataset,
+    Gather,
+    LeftOut,
+    ToModel,
     fresh_generator,
+    listed,
     naming,
     refuse,
-    rows_of,
 )
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
-from plainlearn.data.transform import Size, Transform, at_size, for_side, sets_size
-from plainlearn.data.validate_items import LeftOut, audit_of
+from plainlearn.data.transform import Size, Transform, at_size, sets_size
+from plainlearn.data.validate_items import audit_of
 
+if TYPE_CHECKING:
+    from plainlearn.core.figures import Axes, Figure
 
-class ToModel:
-    """The end of a batch's way: the batch transforms of this side, then each block's own last step."""
-
-    def __init__(self, blocks: Sequence[Block], transforms: Sequence[Transform], side: int) -> None:
-        self.blocks, self.side = tuple(blocks), side
-        self.transforms = for_side(transforms, side)
-
-    def __call__(self, batch: Sequence[Any], rng: np.random.Generator) -> tuple[Any, ...]:
-        begun = [block.begin_batch(field) for block, field in zip(self.blocks, batch, strict=False)]
-        fields = tuple(
-            block.link_fields(field, begun) for block, field in zip(self.blocks, begun, strict=False)
-        )
-        for transform in self.transforms:
-            fields = transform.on_batch(fields, self.blocks, rng, train=self.side == 0)
-        return tuple(block.to_model(field) for block, field in zip(self.blocks, fields, strict=False))
-
-    def decode(self, batch: Sequence[Any]) -> tuple[Any, ...]:
-        """Back to what the blocks decode, transform by transform."""
-        fields = tuple(batch)
-        for transform in reversed(self.transforms):
-            fields = transform.decode(fields, self.blocks)
-        return tuple(block.from_model(field) for block, field in zip(self.blocks, fields, strict=False))
-
-
-class Gather:
-    """Puts samples together, each field by its block, which can name the items in its errors.
-
-    `materialized=True` also makes plain tensors of what waits: for devices that things cannot wait on.
-    """
-
-    def __init__(self, blocks: Sequence[Block], *, materialized: bool = False) -> None:
-        self.blocks, self.materialized = tuple(blocks), materialized
-
-    def __call__(self, samples: Sequence[Sample]) -> tuple[Any, ...]:
-        items = [sample.item for sample in samples]
-        columns = zip(self.blocks, zip(*samples, strict=True), strict=True)
-        fields = tuple(block.gather(parts, items) for block, parts in columns)
-        if not self.materialized:
-            return fields
-        return tuple(block.materialize(field) for block, field in zip(self.blocks, fields, strict=True))
+Batch = Sequence[Field]
 
 
 class BlockLoader(DataLoader):
     """The batches of one side, or of new items, which it can show: `dls.valid.show_batch()`."""
 
-    def decode(self, batch: Sequence[Any]) -> tuple[Any, ...]:
+    def decode(self, batch: Batch) -> tuple[Field, ...]:
         """A batch as it was before `to_model` and the batch transforms."""
         return cast(ToModel, self.after_batch).decode(batch)
 
     def show_batch(
         self,
-        b: Sequence[Any] | None = None,
+        b: Batch | None = None,
         max_n: int = 9,
         nrows: int | None = None,
         ncols: int | None = None,
@@ -111,37 +76,38 @@ class BlockLoaders(DataLoaders):
         shuffle: bool = True,
         drop_last: bool | None = None,
         batch_tfms: Sequence[Transform] = (),
-        left_out: Sequence[Sequence[LeftOut]] = ((), ()),
     ) -> None:
         place = default_device(device)
         self.datasets, self.batch_tfms = datasets, ()
-        self._left_out = tuple(L(side) for side in left_out)
         self.num_workers = _default_workers() if num_workers is None else num_workers
-        blocks = datasets.train.blocks
         for transform in sorted(batch_tfms, key=lambda transform: transform.order):
             if transform.learns:  # from one batch, as those before it in the order leave it
-                seen = self._loader(datasets.train, 0, place, bs=bs, shuffle=shuffle, seed=seed).one_batch()
-                transform = transform.setup(seen, blocks)
+                seen = self._loader(datasets.train, place, bs=bs, shuffle=shuffle, seed=seed).one_batch()
+                transform = transform.setup(seen, datasets.train.blocks)
             self.batch_tfms = (*self.batch_tfms, transform)
-        train = self._loader(datasets.train, 0, place, bs=bs, shuffle=shuffle, seed=seed)
+        train = self._loader(datasets.train, place, bs=bs, shuffle=shuffle, seed=seed)
         # The last short batch is dropped so that batch norm never sees a few stray items, but
         # a set smaller than one batch is one batch, not none.
         if len(datasets.train) >= train.bs if drop_last is None else drop_last:
-            train = self._loader(datasets.train, 0, place, bs=bs, shuffle=shuffle, seed=seed, drop_last=True)
-        valid = self._loader(datasets.valid, 1, place, bs=bs if val_bs is None else val_bs)
+            train = self._loader(datasets.train, place, bs=bs, shuffle=shuffle, seed=seed, drop_last=True)
+        valid = self._loader(datasets.valid, place, bs=bs if val_bs is None else val_bs)
         super().__init__(train, valid, path=path, n_inp=datasets.train.n_inp, device=place)
-        losses = [block.loss_func() for block in blocks[datasets.train.n_inp :]]
+        losses = [block.loss_func() for block in datasets.train.blocks[datasets.train.n_inp :]]
         self.loss_func = losses[0] if len(losses) == 1 else None
 
-    def _loader(self, dataset: BlockDataset, side: int, device: torch.device, **settings: Any) -> BlockLoader:
+    def _loader(self, dataset: BlockDataset, device: torch.device, **settings: Any) -> BlockLoader:
         settings.setdefault("num_workers", self.num_workers)
         return BlockLoader(
             dataset,
             device=device,
-            after_batch=ToModel(dataset.blocks, self.batch_tfms, side),
+            after_batch=self.to_model(dataset.side, dataset.blocks),
             collate_fn=Gather(dataset.blocks, materialized=device.type != "cpu"),
             **settings,
         )
+
+    def to_model(self, side: int, blocks: Sequence[Block] | None = None) -> ToModel:
+        """The batch transforms of a side, and the last step of each block: of all of them, or of these."""
+        return ToModel(self.blocks if blocks is None else blocks, self.batch_tfms, side)
 
     def test_dl(
         self,
@@ -157,33 +123,31 @@ class BlockLoaders(DataLoaders):
         Raises `DataError` for no items, for items that the getters cannot read, such as a table without the
         column they name, and for labels that are not in the vocabulary.
         """
-        base = self.datasets.valid
-        count = len(base.blocks) if with_labels else base.n_inp
-        listed = _items_of(test_items, base.blocks[0])
-        dataset = block_dataset(
-            listed, base.blocks[:count], base.getters[:count],
-            n_inp=base.n_inp, side=1, item_tfms=base.item_tfms, placing=base.placing,
-        )  # fmt: skip
+        valid = self.datasets.valid
+        count = len(valid.blocks) if with_labels else valid.n_inp
+        dataset = replace(
+            valid,
+            items=_items_of(test_items, valid.blocks[0]),
+            blocks=valid.blocks[:count],
+            getters=valid.getters[:count],
+        )
+        items = dataset.items
         for position, block in enumerate(dataset.blocks):
-            if type(block).check is not Block.check:
-                refuse(block, listed, dataset.values(position), "test")
-            elif listed:  # what no getter can read is found now, not in the first batch
-                with naming(listed[0]):
-                    dataset.getters[position](listed[0])
+            if isinstance(block, Checks):
+                refuse(block, items, dataset.values(position), "test")
+            elif items:  # what no getter can read is found now, not in the first batch
+                with naming(items[0]):
+                    dataset.getters[position](items[0])
         workers = self.num_workers if num_workers is None else num_workers
         return self._loader(
-            dataset, 1, self._place(), bs=self.valid.bs if bs is None else bs, num_workers=workers
+            dataset, self._place(), bs=self.valid.bs if bs is None else bs, num_workers=workers
         )
 
     def augmented(self, loader: DataLoader) -> BlockLoader:
         """The items of one of these loaders in their order, with the transforms of training: drawn anew each time."""
         given = cast(BlockDataset, loader.dataset)
-        base = self.datasets.train
-        dataset = block_dataset(
-            given.items, given.blocks, given.getters,
-            n_inp=given.n_inp, side=0, item_tfms=base.item_tfms, placing=base.placing,
-        )  # fmt: skip
-        return self._loader(dataset, 0, self._place(), bs=loader.bs)
+        dataset = replace(self.datasets.train, items=given.items, blocks=given.blocks, getters=given.getters)
+        return self._loader(dataset, self._place(), bs=loader.bs)
 
     def unaugmented(self) -> BlockLoader:
         """The training items in their order, with the transforms of validation: nothing random acts on them."""
@@ -218,7 +182,7 @@ class BlockLoaders(DataLoaders):
     @property
     def left_out(self) -> L[LeftOut]:
         """The items that cannot be used, each with the reason: they are in neither loader."""
-        return L([pair for side in self._left_out for pair in side])
+        return L([pair for side in self.datasets.left_out for pair in side])
 
     def check(self) -> Any:
         """The audit of all items, with their labels and sides, those that are left out too; print it or `show()` it.
@@ -226,7 +190,7 @@ class BlockLoaders(DataLoaders):
         It finds unreadable files, equal and almost equal images, on both sides or under two labels, and doubtful
         classes, names and sizes. Raises `DataError` if no input is of a kind that has an audit, as images are.
         """
-        return audit_of(self.datasets, self._left_out, self.path)
+        return audit_of(self.datasets, self.path)
 
     def resized(self, size: Size) -> Self:
         """The same loaders, at their beginning, with pictures of `size`: a side, or (height, width).
@@ -240,7 +204,7 @@ class BlockLoaders(DataLoaders):
         if any(map(sets_size, self.batch_tfms)):
             other.batch_tfms = at_size(self.batch_tfms, size)
         elif any(map(sets_size, (*train.moves, *valid.moves))):
-            other.datasets = Datasets(train.at_size(size), valid.at_size(size))
+            other.datasets = Datasets(train.at_size(size), valid.at_size(size), self.datasets.left_out)
         else:
             raise ArgumentError(
                 "no transform of these data sets a size, so there is none to change",
@@ -248,27 +212,23 @@ class BlockLoaders(DataLoaders):
             )
         other.loaders = [
             type(loader)(
-                **loader.settings()
-                | {
-                    "dataset": other.datasets[side],
-                    "after_batch": ToModel(self.blocks, other.batch_tfms, side),
-                }
+                **loader.settings() | {"dataset": dataset, "after_batch": other.to_model(dataset.side)}
             )
-            for side, loader in enumerate(self.loaders)
+            for loader, dataset in zip(self.loaders, other.datasets, strict=True)
         ]
         return other
 
-    def decode(self, batch: Sequence[Any], side: int = 0) -> tuple[Any, ...]:
+    def decode(self, batch: Batch, side: int = 0) -> tuple[Field, ...]:
         """A batch as it was before `to_model` and the batch transforms."""
-        return cast(ToModel, self.loaders[side].after_batch).decode(batch)
+        return self.to_model(side).decode(batch)
 
-    def decoded_samples(self, batch: Sequence[Any], side: int = 0, max_n: int = 9) -> list[tuple[Any, ...]]:
+    def decoded_samples(self, batch: Batch, side: int = 0, max_n: int = 9) -> list[tuple[Thing, ...]]:
         """The first `max_n` samples of a batch as people read them."""
-        return _decoded_samples(self.loaders[side], batch, max_n)
+        return _decoded_samples(self.to_model(side), batch, max_n)
 
     def show_batch(
         self,
-        b: Sequence[Any] | None = None,
+        b: Batch | None = None,
         max_n: int = 9,
         nrows: int | None = None,
         ncols: int | None = None,
@@ -285,7 +245,7 @@ class BlockLoaders(DataLoaders):
 
 def _show_batch(
     loader: DataLoader,
-    batch: Sequence[Any] | None,
+    batch: Batch | None,
     max_n: int,
     nrows: int | None,
     ncols: int | None,
@@ -294,33 +254,32 @@ def _show_batch(
     unique: bool,
 ) -> None:
     # A look is no beginning of an epoch: `one_batch` leaves the loader's place where it was.
+    to_model = cast(ToModel, loader.after_batch)
     shown: Any = _repeated(loader, max_n) if unique else loader.one_batch() if batch is None else batch
-    blocks = cast(BlockDataset, loader.dataset).blocks
-    show_samples(blocks, _decoded_samples(loader, shown, max_n), nrows, ncols, figsize)
+    show_samples(to_model.blocks, _decoded_samples(to_model, shown, max_n), nrows, ncols, figsize)
 
 
-def _repeated(loader: DataLoader, count: int) -> Any:
+def _repeated(loader: DataLoader, count: int) -> Batch:
     """One item, drawn `count` times: what is random in its way can be seen."""
     rng = fresh_generator()
-    samples = [cast(BlockDataset, loader.dataset).sample(0, rng) for _ in range(max(1, count))]
+    samples = [cast(BlockDataset, loader.dataset).draw(0, rng) for _ in range(max(1, count))]
     batch: Any = to_device(loader.collate_fn(samples), cast(torch.device, loader.device))
     return cast(ToModel, loader.after_batch)(batch, rng)
 
 
-def _decoded_samples(loader: DataLoader, batch: Sequence[Any], max_n: int) -> list[tuple[Any, ...]]:
+def _decoded_samples(to_model: ToModel, batch: Batch, max_n: int) -> list[tuple[Thing, ...]]:
     if max_n < 1:
         raise ArgumentError(f"max_n is {max_n}; expected 1 or more")
-    fields = [to_cpu(field)[:max_n] for field in cast(ToModel, loader.after_batch).decode(batch)]
-    blocks = cast(BlockDataset, loader.dataset).blocks
+    fields = [to_cpu(field)[:max_n] for field in to_model.decode(batch)]
     return [
-        tuple(block.decode(value) for block, value in zip(blocks, sample, strict=False))
+        tuple(block.decode(value) for block, value in zip(to_model.blocks, sample, strict=False))
         for sample in zip(*fields, strict=True)
     ]
 
 
 def show_samples(
     blocks: Sequence[Block],
-    samples: Sequence[Sequence[Any]],
+    samples: Sequence[Sequence[Thing]],
     nrows: int | None = None,
     ncols: int | None = None,
     figsize: tuple[float, float] | None = None,
@@ -341,28 +300,23 @@ def show_samples(
         _set_title(ax, titles[number] if titles is not None else "\n".join(text for text in texts if text))
 
 
-def _set_title(ax: Any, text: str) -> None:
+def _set_title(ax: Axes, text: str) -> None:
     """The text in lines and letters that fit above the picture, so that it does not run into the next one's."""
     lines = [part for line in text.split("\n") for part in (textwrap.wrap(line, 30) or [""])]
-    points = ax.get_position().width * ax.figure.get_figwidth() * 72
+    figure = cast("Figure", ax.figure)
+    points = ax.get_position().width * figure.get_figwidth() * 72
     fitting = points / (0.6 * max(map(len, lines)) + 1e-9)  # a letter is some 0.6 of its height wide
     ax.set_title("\n".join(lines), fontsize=min(12, max(fitting, 7)))
 
 
-def _items_of(given: Any, block: Block) -> L[Any]:
+def _items_of(given: Any, block: Block) -> L[Item]:
     """New items for a dataset whose first block is `block`, from what a person hands over: one or many."""
-    if hasattr(given, "iloc"):
-        row = rows_of(given)
-        return L([row(index) for index in range(len(given))])
     one = isinstance(cast("object", given), Mapping) or (
-        block.geometry == "image" and 0 < getattr(given, "ndim", 0) < 4
+        block.geometry == "image" and 0 < getattr(given, "ndim", 0) < 4 and not hasattr(given, "iloc")
     )
-    many = [given] if one else given
-    return L[Any](many)
+    return listed([given] if one else given)
 
 
 def _default_workers() -> int:
-    import os
-
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, available)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,73 +21,64 @@ from plainlearn.data.target_specs import (
     checked_vocabulary,
     shown_labels,
 )
+from plainlearn.data.transform import Deferred
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import accuracy, accuracy_multi, rmse
+
+if TYPE_CHECKING:
+    from plainlearn.core.figures import Axes
+
+# What passes through a block is the user's own, so these names say only where on its way it is.
+Item: TypeAlias = Any
+"""What `get_items` finds: a path, a row of a table, anything."""
+Value: TypeAlias = Any
+"""What a getter gives of an item: the path of a picture, a label."""
+Thing: TypeAlias = Any
+"""What a value is once it is opened: an array of pixels, a label."""
+Encoded: TypeAlias = Any
+"""A thing as the model gets it: most often a tensor; or what is `Deferred`."""
+Field: TypeAlias = Any
+"""The encoded things of one block in a batch: most often a tensor; or what is `Deferred`."""
 
 #: How geometry acts on a thing: read by interpolation, read by the nearest pixel, moved as
 #: coordinates, moved as boxes, or not at all.
 Geometry = Literal["image", "mask", "points", "boxes", "none"]
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What a block finds in all its values: by place, why some cannot be used.
-
-    `marks` are equal for values of equal contents, unknown unless there is one for each value; `frames` are, by
-    place, the (height, width) of pictures, where they are known.
-    """
-
-    problems: Mapping[int, str] = field(default_factory=dict[int, str])
-    marks: Sequence[str] = ()
-    frames: Mapping[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+#: (height, width) of the picture by which the things of a sample are placed.
+Frame = tuple[int, int]
+#: What the learner takes as a metric: a function of a batch's outputs and targets, or a class with state.
+Metric: TypeAlias = Callable[..., Any]
 
 
 class Block:
-    """The base: a thing that is used as it is. A new kind of thing is one subclass in one file.
+    """What a thing is. The base is a thing that is used as it is; a new kind of thing is one subclass in one file.
 
     The way of a value: `open` (a path to an array, say), `encode` (to a tensor), and back with `decode`.
     `setup` returns a block that has learned what it must from the training values.
+
+    What only some can do they say by having the method, and no other block has it: to be moved by geometry
+    (`Spatial`, `HasFrame`, `Linked`), and to be checked before training (`Checks`, `Examines`, `HasLabels`, `Audits`).
     """
 
     #: How geometry acts on this kind of thing.
     geometry: ClassVar[Geometry] = "none"
 
-    def setup(self, values: Sequence[Any]) -> Self:
+    def setup(self, values: Sequence[Value]) -> Self:
         """The block for these training values; most have nothing to learn."""
         return self
 
-    def open(self, value: Any) -> Any:
+    def open(self, value: Value) -> Thing:
         """The thing itself, from what a getter gives."""
         return value
 
-    def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> Any:
-        """As `open`, or less of it where the geometric transforms to come, `moves`, leave no more to be seen."""
-        return self.open(value)
-
-    def place(self, thing: Any, frame: tuple[int, int]) -> Any:
-        """The thing ready for geometry; `frame` is the (height, width) of the sample's picture. See `Geometry`."""
-        return thing
-
-    def link_fields(self, thing: Any, sample: Sequence[Any]) -> Any:
-        """The thing, now that all of its `sample` are placed, or of its batch; most need none of the others.
-
-        Labels of boxes take their boxes along here, and from then on know by themselves which are in view.
-        """
-        return thing
-
-    def frame(self, thing: Any) -> tuple[int, int] | None:
-        """The (height, width) of the thing, if others are placed by it."""
-        return None
-
-    def encode(self, thing: Any) -> Any:
+    def encode(self, thing: Thing) -> Encoded:
         """The thing as the model gets it."""
         return thing
 
-    def decode(self, encoded: Any) -> Any:
+    def decode(self, encoded: Encoded) -> Thing:
         """Back from `encode`, for people."""
         return encoded
 
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Any:
+    def gather(self, parts: Sequence[Encoded], items: Sequence[Item]) -> Field:
         """The encoded things of one batch, put together. `items` are what they come from, to be named in errors."""
         first = next((part for part in parts if isinstance(part, Tensor)), None)
         for part, item in zip(parts, items, strict=True):
@@ -98,54 +89,20 @@ class Block:
                 )
         return collate(parts)
 
-    def materialize(self, batch: Any) -> Any:
-        """A batch of encoded things as plain tensors that can travel to another device."""
-        return batch
-
-    def begin_batch(self, batch: Any) -> Any:
-        """A batch of encoded things as the batch transforms take it."""
-        return batch
-
-    def to_model(self, batch: Any) -> Any:
+    def to_model(self, batch: Field) -> Field:
         """A whole batch of encoded things, on the device, as the model's input: bytes to fractions, say.
 
         What is finished already stays as it is.
         """
         return batch
 
-    def from_model(self, batch: Any) -> Any:
+    def from_model(self, batch: Field) -> Field:
         """Back from `to_model`, for people."""
         return batch
 
-    def show(self, thing: Any, ax: Any) -> str:
+    def show(self, thing: Thing, ax: Axes) -> str:
         """Draw a decoded thing on `ax` and return nothing, or leave `ax` and return it as text."""
         return str(thing)
-
-    def check(self, value: Any) -> str:
-        """Why `value` cannot be used, or nothing. Cheap: it is asked for every item, before any training.
-
-        RunConfig before `setup` too, when a vocabulary is not known yet.
-        """
-        return ""
-
-    def examine(self, values: Sequence[Any]) -> Examined:
-        """A look at all values before training, into their files if it must be; `check` is the cheap one.
-
-        The items of those that cannot be used are left out. `values` are read when they are asked for.
-        """
-        return Examined()
-
-    def audit(self, values: Sequence[Any], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
-        """The report on all values that `BlockLoaders.check` gives. What has none leaves this as it is.
-
-        `more` holds `classes`, the labels that there should be, `problems` that are known, by place, and
-        `root`, from where on names in the report are told.
-        """
-        return None
-
-    def labels_of(self, value: Any) -> Iterable[Any] | None:
-        """Which labels of the vocabulary `value` has, to count them; None where that is not known cheaply."""
-        return None
 
     @property
     def vocab(self) -> L[Any] | None:
@@ -156,11 +113,11 @@ class Block:
         """How many activations a model needs for this target, where that is known."""
         return None
 
-    def loss_func(self) -> Any:
+    def loss_func(self) -> Callable[..., Tensor] | None:
         """The loss that this target implies, or None."""
         return None
 
-    def metric(self) -> Any:
+    def metric(self) -> Metric | None:
         """The metric that people expect for this target, or None."""
         return None
 
@@ -181,6 +138,144 @@ class Block:
     __hash__ = None  # pyright: ignore[reportAssignmentType] (blocks are compared, not looked up)
 
 
+BlockLike: TypeAlias = Block | Callable[[], Block]
+"""A block, its class, or a function that makes one."""
+
+
+# ---------------------------------------------------------------- how geometry moves it
+
+
+@runtime_checkable
+class Spatial(Protocol):
+    """A block whose things have a place in the sample's picture, and move with it."""
+
+    def place(self, thing: Thing, frame: Frame) -> Deferred:
+        """The thing ready for geometry; `frame` is the (height, width) of the sample's picture."""
+        ...
+
+    def begin_batch(self, batch: Field) -> Deferred:
+        """A batch of tensors ready for geometry once more; what is deferred stays as it is."""
+        ...
+
+
+@runtime_checkable
+class HasFrame(Protocol):
+    """A block by whose things the others of the sample are placed."""
+
+    def frame(self, thing: Thing) -> Frame | None:
+        """The (height, width) of the thing."""
+        ...
+
+
+@runtime_checkable
+class Linked(Protocol):
+    """A block whose things need others of their sample: labels of boxes take their boxes along."""
+
+    def link_fields(self, thing: Thing, sample: Sequence[Thing]) -> Deferred:
+        """The thing, now that all of its `sample`, or of its batch, are placed."""
+        ...
+
+
+class FieldGeometry:
+    """How the fields of a sample, or of a batch, get a place in their picture: each as its block says, or not at all."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._framed = [block if isinstance(block, HasFrame) else None for block in blocks]
+        self._spatial = [block if isinstance(block, Spatial) else None for block in blocks]
+        self._linked = [block if isinstance(block, Linked) else None for block in blocks]
+
+    def place(self, things: Sequence[Thing]) -> tuple[Thing, ...]:
+        """The things of one sample with a place in its picture, which is the first thing that has a frame."""
+        frames = (block.frame(thing) for block, thing in zip(self._framed, things, strict=True) if block)
+        frame = next((size for size in frames if size is not None), None)
+        if frame is None:
+            return tuple(things)
+        placed = [
+            block.place(thing, frame) if block else thing
+            for block, thing in zip(self._spatial, things, strict=True)
+        ]
+        return self._link(placed)
+
+    def begin(self, batch: Sequence[Field]) -> tuple[Field, ...]:
+        """A batch of encoded things as the batch transforms take it. It may lack the last fields, the targets."""
+        begun = [
+            block.begin_batch(field) if block else field
+            for block, field in zip(self._spatial, batch, strict=False)
+        ]
+        return self._link(begun)
+
+    def _link(self, fields: Sequence[Field]) -> tuple[Field, ...]:
+        return tuple(
+            block.link_fields(field, fields) if block else field
+            for block, field in zip(self._linked, fields, strict=False)
+        )
+
+
+def finished(block: Block, field: Field) -> Field:
+    """A field of a batch as the model gets it, read now if it still waits."""
+    return block.to_model(field.read() if isinstance(field, Deferred) else field)
+
+
+# ---------------------------------------------------------------- how it is checked before training
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a block finds in all its values: by place, why some cannot be used.
+
+    `marks` are equal for values of equal contents, unknown unless there is one for each value; `frames` are, by
+    place, the (height, width) of pictures, where they are known.
+    """
+
+    problems: Mapping[int, str] = field(default_factory=dict[int, str])
+    marks: Sequence[str] = ()
+    frames: Mapping[int, Frame] = field(default_factory=dict[int, Frame])
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A block that can tell which values it cannot use."""
+
+    def check(self, value: Value) -> str:
+        """Why `value` cannot be used, or nothing. Cheap: it is asked for every item, before any training.
+
+        Asked before `setup` too, when a vocabulary is not known yet.
+        """
+        ...
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """A block that looks at all values before training, into their files if it must; `check` is the cheap look."""
+
+    def examine(self, values: Sequence[Value]) -> Examined:
+        """The items of values that cannot be used are left out. `values` are read when they are asked for."""
+        ...
+
+
+@runtime_checkable
+class HasLabels(Protocol):
+    """A block whose values are made of labels of its vocabulary, which can be counted without opening anything."""
+
+    def labels_of(self, value: Value) -> Iterable[Any] | None:
+        """Which labels of the vocabulary `value` has."""
+        ...
+
+
+@runtime_checkable
+class Audits(Protocol):
+    """A block with a report on all its values, as `BlockLoaders.check` gives it."""
+
+    def audit(self, values: Sequence[Value], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
+        """`more` holds `classes`, the labels that there should be, `problems` that are known, by place, and
+        `root`, from where on names in the report are told.
+        """
+        ...
+
+
+# ---------------------------------------------------------------- targets that need no pixels
+
+
 class CategoryBlock(Block):
     """One label out of a vocabulary: the sorted labels of the training items, unless `vocab` is given.
 
@@ -195,7 +290,7 @@ class CategoryBlock(Block):
         """The vocabulary without what `add_na` adds; empty before `setup`."""
         return self.spec.known
 
-    def setup(self, values: Sequence[Any]) -> Self:
+    def setup(self, values: Sequence[Value]) -> Self:
         if self.classes:
             return self
         known = dict.fromkeys(_plain(value) for value in values if not is_missing(value))
@@ -209,26 +304,26 @@ class CategoryBlock(Block):
     def outputs(self) -> int:
         return len(self.vocab)
 
-    def encode(self, thing: Any) -> Tensor:
+    def encode(self, thing: Thing) -> Tensor:
         return torch.tensor(self.spec.encode(thing))
 
-    def decode(self, encoded: Any) -> Any:
+    def decode(self, encoded: Encoded) -> Thing:
         return self.spec.decode(encoded)
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         return self.spec.check(value)
 
-    def labels_of(self, value: Any) -> Iterable[Any]:
+    def labels_of(self, value: Value) -> Iterable[Any]:
         return (value if value in self.spec.numbers else "#na#",)
 
     def __repr__(self) -> str:
         vocab = f"vocab=[{shown_labels(self.classes)}], " if self.classes else ""
         return f"CategoryBlock({vocab}sort={self.spec.sort}, add_na={self.spec.add_na})"
 
-    def loss_func(self) -> Any:
+    def loss_func(self) -> CrossEntropyLossFlat:
         return CrossEntropyLossFlat()
 
-    def metric(self) -> Any:
+    def metric(self) -> Metric:
         return accuracy
 
 
@@ -252,7 +347,7 @@ class MultiCategoryBlock(Block):
         """The vocabulary; empty before `setup`."""
         return self.spec.known
 
-    def setup(self, values: Sequence[Any]) -> Self:
+    def setup(self, values: Sequence[Value]) -> Self:
         if self.classes:
             return self
         known = dict.fromkeys(_plain(label) for labels in values for label in labels)
@@ -270,20 +365,20 @@ class MultiCategoryBlock(Block):
     def outputs(self) -> int:
         return len(self.classes)
 
-    def encode(self, thing: Any) -> Tensor:
+    def encode(self, thing: Thing) -> Tensor:
         if not self.encoded:
             return torch.from_numpy(self.spec.encode(thing))
         if reason := self.check(thing):
             raise DataError(reason)
         return torch.as_tensor(np.asarray(thing, dtype=np.float32))
 
-    def decode(self, encoded: Any) -> L[Any]:
+    def decode(self, encoded: Encoded) -> L[Any]:
         return self.spec.decode(encoded)
 
-    def show(self, thing: Any, ax: Any) -> str:
+    def show(self, thing: Thing, ax: Axes) -> str:
         return "; ".join(map(str, thing))
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         if not self.encoded or isinstance(value, str) or not isinstance(value, Iterable):
             return self.spec.check(value)
         found = list(cast("Iterable[Any]", value))
@@ -292,7 +387,7 @@ class MultiCategoryBlock(Block):
         odd = [each for each in found if each not in (0, 1)]
         return f"a column holds {odd[0]!r}; expected 0 or 1" if odd else ""
 
-    def labels_of(self, value: Any) -> Iterable[Any]:
+    def labels_of(self, value: Value) -> Iterable[Any]:
         if not self.encoded:
             return set(value)
         return [label for label, present in zip(self.classes, value, strict=True) if present]
@@ -301,10 +396,10 @@ class MultiCategoryBlock(Block):
         shown = f", vocab=[{shown_labels(self.classes)}]" if self.classes else ""
         return f"MultiCategoryBlock(encoded={self.encoded}{shown})"
 
-    def loss_func(self) -> Any:
+    def loss_func(self) -> BCEWithLogitsLossFlat:
         return BCEWithLogitsLossFlat()
 
-    def metric(self) -> Any:
+    def metric(self) -> Metric:
         return accuracy_multi
 
 
@@ -319,42 +414,48 @@ class RegressionBlock(Block):
         """How many numbers; None before `setup`."""
         return self.spec.n_out
 
-    def setup(self, values: Sequence[Any]) -> Self:
+    def setup(self, values: Sequence[Value]) -> Self:
         return self if self.n_out is not None else type(self)(max(1, np.asarray(values[0]).size))
 
     @property
     def outputs(self) -> int | None:
         return self.n_out
 
-    def encode(self, thing: Any) -> Tensor:
+    def encode(self, thing: Thing) -> Tensor:
         return torch.as_tensor(self.spec.encode(thing))
 
-    def decode(self, encoded: Any) -> Any:
+    def decode(self, encoded: Encoded) -> Thing:
         return self.spec.decode(encoded)
 
-    def show(self, thing: Any, ax: Any) -> str:
+    def show(self, thing: Thing, ax: Axes) -> str:
         return ", ".join(f"{value:.4g}" for value in np.asarray(thing).flat)
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         return self.spec.check(value)
 
     def __repr__(self) -> str:
         return f"RegressionBlock(n_out={self.n_out})"
 
-    def loss_func(self) -> Any:
+    def loss_func(self) -> MSELossFlat:
         return MSELossFlat()
 
-    def metric(self) -> Any:
+    def metric(self) -> Metric:
         return rmse
 
 
-def made(block: Any) -> Block:
-    """A block from what a person writes: `ImageBlock` or `ImageBlock()`."""
-    instance = (
-        block() if isinstance(block, type) or (callable(block) and not isinstance(block, Block)) else block
-    )
-    if not isinstance(instance, Block):
+def made(block: BlockLike) -> Block:
+    """A block from what a person writes: `ImageBlock` or `ImageBlock()`.
+
+    Raises `ArgumentTypeError` for what is none, and for one that has but a part of a protocol, which would do nothing.
+    """
+    instance = block if isinstance(block, Block) or not callable(block) else block()
+    if not isinstance(instance, Block):  # pyright: ignore[reportUnnecessaryIsInstance] (people write anything)
         raise ArgumentTypeError(f"{block!r} is not a block", try_="blocks=(ImageBlock, CategoryBlock)")
+    if not isinstance(instance, Spatial) and (hasattr(instance, "place") or hasattr(instance, "begin_batch")):
+        raise ArgumentTypeError(
+            f"{type(instance).__name__} has only one of place and begin_batch; geometry needs both",
+            try_="a begin_batch that returns its batch, if nothing more is to be done",
+        )
     return instance
 
 

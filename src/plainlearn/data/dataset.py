@@ -1,85 +1,131 @@
-"""A dataset of blocks: item number in, one encoded value a block out."""
+"""A dataset of blocks: item number in, one encoded value a block out; and how such samples become the model's batch."""
 
 from __future__ import annotations
 
-import copy
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self, cast
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property, partial
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 import torch
 
 from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Block
+from plainlearn.data.blocks import (
+    Block,
+    Checks,
+    Encoded,
+    Field,
+    FieldGeometry,
+    HasLabels,
+    Item,
+    Thing,
+    Value,
+    finished,
+)
 from plainlearn.data.label import ColReader
-from plainlearn.data.transform import Function, Size, Transform, at_size, for_side
+from plainlearn.data.split import Splits
+from plainlearn.data.transform import Deferred, Function, Size, Transform, at_size, for_side
 from plainlearn.datasets.shards import nearby_order
 
-Getter = Callable[[Any], Any]
+Getter = Callable[[Item], Value]
+LeftOut = tuple[Item, str]
+"""An item that is left out, and why."""
 
 _NOT_DRAWN_FROM = np.random.default_rng(0)
 
 
-class Sample(tuple[Any, ...]):
+class Sample(tuple[Encoded, ...]):
     """An item's encoded values, one a block, and the `item` itself, so that an error about a batch can name it."""
 
-    item: Any
+    item: Item
 
     @classmethod
-    def of(cls, item: Any, values: Sequence[Any]) -> Sample:
+    def of(cls, item: Item, values: Sequence[Encoded]) -> Sample:
         made = cls(values)
         made.item = item
         return made
 
 
-class BlockDataset:
-    """The items of one side of a split, as tuples with a value for each block.
+@runtime_checkable
+class Drafts(Protocol):
+    """A block that need not open all of a value: what nobody will see of it is left out."""
 
-    `dataset[i]` opens item i, applies the item transforms that belong to this side, and encodes: plain
+    def draft(self, value: Value, moves: Sequence[Transform], *, train: bool) -> Thing:
+        """As `open`, or less of it where the geometric transforms to come, `moves`, leave no more to be seen."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BlockDataset:
+    """Items as tuples with a value for each block.
+
+    `dataset[i]` opens item i, applies the item transforms of its `side` (0 training, 1 validation), and encodes: plain
     tensors. `values(k)` gives what getter k says of every item, without opening any.
+
+    The first `n_inp` blocks are inputs. With `moved_in_batches` things get a place in their picture for the
+    transforms of batches, also where no item transform moves them.
     """
 
-    def __init__(
-        self,
-        items: Sequence[Any],
-        blocks: Sequence[Block],
-        getters: Sequence[Getter],
-        *,
-        n_inp: int,
-        side: int = 0,
-        item_tfms: Sequence[Transform] = (),
-        placing: bool = False,
-    ) -> None:
-        self.items, self.blocks, self.getters = L(items), tuple(blocks), tuple(getters)
-        self.n_inp, self.side = n_inp, side
-        self.item_tfms = for_side(item_tfms, side)
-        #: Functions of the user's own see things as they are opened; the other transforms move them.
-        self.functions = tuple(each for each in self.item_tfms if isinstance(each, Function))
-        self.moves = tuple(each for each in self.item_tfms if not isinstance(each, Function))
+    items: L[Item]
+    blocks: tuple[Block, ...]
+    getters: tuple[Getter, ...]
+    _: KW_ONLY
+    n_inp: int
+    side: int = 0
+    item_tfms: tuple[Transform, ...] = ()
+    moved_in_batches: bool = False
+
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        """The user's own functions among the item transforms of this side: they see things as they are opened."""
+        return tuple(each for each in for_side(self.item_tfms, self.side) if isinstance(each, Function))
+
+    @cached_property
+    def moves(self) -> tuple[Transform, ...]:
+        """The others, which move things."""
+        return tuple(each for each in for_side(self.item_tfms, self.side) if not isinstance(each, Function))
+
+    @cached_property
+    def placing(self) -> bool:
+        """Whether things get a place in their sample's picture; see `blocks.Spatial`."""
         measured = any(block.geometry in ("mask", "points", "boxes") for block in self.blocks)
-        #: Whether things get a place in their sample's picture; see `Block.place`.
-        self.placing = placing or bool(self.moves) or measured
+        return self.moved_in_batches or bool(self.moves) or measured
+
+    @cached_property
+    def _geometry(self) -> FieldGeometry:
+        return FieldGeometry(self.blocks)
+
+    @cached_property
+    def openers(self) -> tuple[Callable[[Value], Thing], ...]:
+        """How each block opens a value here: all of it if functions look at it first, else what the moves leave to see."""
+        return tuple(
+            partial(block.draft, moves=self.moves, train=self.side == 0)
+            if isinstance(block, Drafts) and not self.functions
+            else block.open
+            for block in self.blocks
+        )
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Sample:
-        if not self.placing and not self.item_tfms:
-            return self.sample(index, _NOT_DRAWN_FROM)
-        sample = self.sample(index, fresh_generator())
-        parts = zip(self.blocks, sample, strict=True)
-        settled = [block.materialize(block.gather([part], [sample.item]))[0] for block, part in parts]
-        return Sample.of(sample.item, settled)
+        if not self.placing and not self.functions:
+            return self.draw(index, _NOT_DRAWN_FROM)
+        sample = self.draw(index, fresh_generator())
+        batch = Gather(self.blocks, materialized=True)([sample])
+        return Sample.of(sample.item, [field[0] for field in batch])
 
-    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+    def draw(self, index: int, rng: np.random.Generator) -> Sample:
         """Item `index`, with whatever is random in it taken from `rng`; what is placed still waits to be read."""
         item = self.items[index]
-        try:
-            things = self.drafted(index)
+        with naming(item):
+            pairs = zip(self.openers, self.getters, strict=True)
+            things = tuple(opener(getter(item)) for opener, getter in pairs)
             for function in self.functions:
                 things = function.on_items(things, self.blocks, rng, train=self.side == 0)
             if self.placing:
@@ -87,52 +133,29 @@ class BlockDataset:
             for transform in self.moves:
                 things = transform.on_items(things, self.blocks, rng, train=self.side == 0)
             return Sample.of(
-                item, [block.encode(thing) for block, thing in zip(self.blocks, things, strict=True)]
+                item, [encoded(block, thing) for block, thing in zip(self.blocks, things, strict=True)]
             )
-        except Exception as error:
-            error.add_note(f"the item is {shown(item)}")
-            raise
 
-    def opened(self, index: int) -> tuple[Any, ...]:
+    def opened(self, index: int) -> tuple[Thing, ...]:
         """The things of item `index` as they are in the files, before any transform."""
         item = self.items[index]
         return tuple(
             block.open(getter(item)) for block, getter in zip(self.blocks, self.getters, strict=True)
         )
 
-    def drafted(self, index: int) -> tuple[Any, ...]:
-        """The same, without what the transforms leave nobody to see."""
-        item = self.items[index]
-        return tuple(
-            self.draft(block, getter(item)) for block, getter in zip(self.blocks, self.getters, strict=True)
-        )
-
-    def draft(self, block: Block, value: Any) -> Any:
-        """What `block` opens of a value for the transforms here: all of it if functions look at it first."""
-        return block.open(value) if self.functions else block.draft(value, self.moves, train=self.side == 0)
-
-    def placed(self, things: tuple[Any, ...]) -> tuple[Any, ...]:
+    def placed(self, things: Sequence[Thing]) -> tuple[Thing, ...]:
         """The things with a place in the sample's picture, ready for geometry."""
-        frames = [block.frame(thing) for block, thing in zip(self.blocks, things, strict=True)]
-        frame = next((size for size in frames if size is not None), None)
-        if frame is None:
-            return things
-        placed = [block.place(thing, frame) for block, thing in zip(self.blocks, things, strict=True)]
-        return tuple(
-            block.link_fields(thing, placed) for block, thing in zip(self.blocks, placed, strict=True)
-        )
+        return self._geometry.place(things)
 
-    def values(self, position: int) -> L[Any]:
+    def values(self, position: int) -> L[Value]:
         """What the getter of block `position` gives for every item."""
-        return L(_values(self.items, self.getters[position]))
+        return L[Value](LazyValues(self.items, self.getters[position]))
 
     def at_size(self, size: Size) -> Self:
         """The same items, brought to another size by the transforms that set one."""
-        other = copy.copy(self)
-        other.item_tfms, other.moves = at_size(self.item_tfms, size), at_size(self.moves, size)
-        return other
+        return replace(self, item_tfms=at_size(self.item_tfms, size))
 
-    def decode(self, sample: Sequence[Any]) -> tuple[Any, ...]:
+    def decode(self, sample: Sequence[Encoded]) -> tuple[Thing, ...]:
         """A sample as people read it: images as arrays, labels as names."""
         return tuple(block.decode(value) for block, value in zip(self.blocks, sample, strict=True))
 
@@ -151,20 +174,20 @@ class BlockDataset:
 
     def counts(self) -> dict[Any, int]:
         """How often each class of the target occurs here, in the order of the vocabulary."""
-        position = self._counted()
+        position, _ = self._counted()
         found = Counter(label for those in self.labels() for label in those)
         return {label: found[label] for label in self.blocks[position].vocab or ()}
 
     def labels(self) -> list[tuple[Any, ...]]:
         """The classes of every item, of the first target that has classes which are known without opening it."""
-        position = self._counted()
-        return [tuple(self.blocks[position].labels_of(value) or ()) for value in self.values(position)]
+        position, block = self._counted()
+        return [tuple(block.labels_of(value) or ()) for value in self.values(position)]
 
-    def _counted(self) -> int:
+    def _counted(self) -> tuple[int, HasLabels]:
         for position in range(self.n_inp, len(self.blocks)):
             block = self.blocks[position]
-            if block.vocab is not None and type(block).labels_of is not Block.labels_of:
-                return position
+            if block.vocab is not None and isinstance(block, HasLabels):
+                return position, block
         names = ", ".join(block.name for block in self.blocks)
         raise DataError(f"no target here has classes that can be counted; the blocks are {names}")
 
@@ -172,101 +195,132 @@ class BlockDataset:
         return f"{len(self)} items of ({', '.join(block.name for block in self.blocks)})"
 
 
-class DrawnDataset(BlockDataset):
-    """A `BlockDataset` with something random on the way, or something left to read with its batch.
-
-    A class of its own, because a loader makes a generator for every item of a dataset that has `draw`.
-    """
-
-    def draw(self, index: int, rng: np.random.Generator) -> Sample:
-        """Item `index`, for a loader that fixes what is random, and whose batches are gathered by the blocks."""
-        return self.sample(index, rng)
-
-
-def block_dataset(
-    items: Sequence[Any],
-    blocks: Sequence[Block],
-    getters: Sequence[Getter],
-    *,
-    n_inp: int,
-    side: int = 0,
-    item_tfms: Sequence[Transform] = (),
-    placing: bool = False,
-) -> BlockDataset:
-    """The dataset that fits: a `DrawnDataset` where items are placed or transformed, else a plain one."""
-    made = BlockDataset(items, blocks, getters, n_inp=n_inp, side=side, item_tfms=item_tfms, placing=placing)
-    if not made.item_tfms and not made.placing:
-        return made
-    return DrawnDataset(items, blocks, getters, n_inp=n_inp, side=side, item_tfms=item_tfms, placing=placing)
+def encoded(block: Block, thing: Thing) -> Encoded:
+    """A thing as the model gets it; what is deferred is read with its batch."""
+    return thing if isinstance(thing, Deferred) else block.encode(thing)
 
 
 class Datasets:
-    """Training and validation datasets of one source, with the blocks that they share."""
+    """Training and validation datasets of one source, with the blocks that they share; and what was left out of each."""
 
-    def __init__(self, train: BlockDataset, valid: BlockDataset) -> None:
+    def __init__(
+        self,
+        train: BlockDataset,
+        valid: BlockDataset,
+        left_out: Sequence[Sequence[LeftOut]] = ((), ()),
+    ) -> None:
         self.train, self.valid = train, valid
+        self.left_out = tuple(L(side) for side in left_out)
 
     @classmethod
-    def from_items(
-        cls,
-        items: Any,
-        blocks: Sequence[Block],
-        getters: Sequence[Getter],
-        splits: tuple[Sequence[int], Sequence[int]],
-        *,
-        n_inp: int,
-        item_tfms: Sequence[Transform] = (),
-        placing: bool = False,
+    def from_split(
+        cls, dataset: BlockDataset, splits: Splits, left_out: Sequence[Sequence[LeftOut]] = ((), ())
     ) -> Datasets:
-        """Split `items`, let the blocks learn from the training side, and check both sides against it.
+        """Split a dataset, let its blocks learn from the training side, and check both sides against it.
 
         Raises `DataError` that names the item for values that no block can use: labels that are
         missing, or that only validation has. This is before anything is trained.
         """
-        rows = rows_of(items)
-        sides = [L([rows(index) for index in side]) for side in splits]
-        learned = [
-            learned_block(block, getter, *sides) for block, getter in zip(blocks, getters, strict=True)
-        ]
+        train, valid = (L([dataset.items[index] for index in side]) for side in splits)
+        blocks = tuple(
+            learned_block(block, getter, train, valid)
+            for block, getter in zip(dataset.blocks, dataset.getters, strict=True)
+        )
         return cls(
-            *(
-                block_dataset(
-                    side_items, learned, getters, n_inp=n_inp, side=side, item_tfms=item_tfms, placing=placing
-                )
-                for side, side_items in enumerate(sides)
-            )
+            replace(dataset, items=train, blocks=blocks),
+            replace(dataset, items=valid, blocks=blocks, side=1),
+            left_out,
         )
 
     @property
     def vocab(self) -> L[Any] | L[L[Any]]:
         return self.train.vocab
 
-    def decode(self, sample: Sequence[Any]) -> tuple[Any, ...]:
+    def decode(self, sample: Sequence[Encoded]) -> tuple[Thing, ...]:
         """A sample as people read it."""
         return self.train.decode(sample)
 
     def __getitem__(self, index: int) -> BlockDataset:
         return (self.train, self.valid)[index]
 
+    def __iter__(self) -> Iterator[BlockDataset]:
+        return iter((self.train, self.valid))
+
     def __repr__(self) -> str:
         return f"Datasets(train: {self.train}, valid: {self.valid})"
 
 
-def learned_block(block: Block, getter: Getter, train: L[Any], valid: L[Any]) -> Block:
+# ---------------------------------------------------------------- from samples to the model
+
+
+class Gather:
+    """Puts samples together, each field by its block, which can name the items in its errors.
+
+    `materialized=True` also makes plain tensors of what waits: for devices that things cannot wait on.
+    """
+
+    def __init__(self, blocks: Sequence[Block], *, materialized: bool = False) -> None:
+        self.blocks, self.materialized = tuple(blocks), materialized
+
+    def __call__(self, samples: Sequence[Sample]) -> tuple[Field, ...]:
+        items = [sample.item for sample in samples]
+        columns = zip(self.blocks, zip(*samples, strict=True), strict=True)
+        fields = [_gathered(block, parts, items) for block, parts in columns]
+        if not self.materialized:
+            return tuple(fields)
+        return tuple(field.materialize() if isinstance(field, Deferred) else field for field in fields)
+
+
+def _gathered(block: Block, parts: Sequence[Encoded], items: Sequence[Item]) -> Field:
+    if isinstance(parts[0], Deferred):
+        return type(parts[0]).joined(parts, [shown(item) for item in items])
+    return block.gather(parts, items)
+
+
+class ToModel:
+    """The end of a batch's way: the batch transforms of this side, then each block's own last step."""
+
+    def __init__(self, blocks: Sequence[Block], transforms: Sequence[Transform], side: int) -> None:
+        self.blocks, self.side = tuple(blocks), side
+        self.transforms = for_side(transforms, side)
+        self._geometry = FieldGeometry(self.blocks)
+
+    def __call__(self, batch: Sequence[Field], rng: np.random.Generator) -> tuple[Field, ...]:
+        fields = self._geometry.begin(batch)
+        for transform in self.transforms:
+            fields = transform.on_batch(fields, self.blocks, rng, train=self.side == 0)
+        return tuple(finished(block, field) for block, field in zip(self.blocks, fields, strict=False))
+
+    def decode(self, batch: Sequence[Field]) -> tuple[Field, ...]:
+        """Back to what the blocks decode, transform by transform."""
+        fields = tuple(batch)
+        for transform in reversed(self.transforms):
+            fields = transform.decode(fields, self.blocks)
+        return tuple(block.from_model(field) for block, field in zip(self.blocks, fields, strict=False))
+
+
+# ---------------------------------------------------------------- values, before anything is opened
+
+
+def learned_block(block: Block, getter: Getter, train: L[Item], valid: L[Item]) -> Block:
     """`block` with what it learns from the training items. Raises `DataError` for a value that it cannot use."""
-    if type(block).check is Block.check:
-        # Nothing is asked of the values, so a block that needs the first one only reads only that.
-        return block if type(block).setup is Block.setup else block.setup(LazyValues(train, getter))
-    values = _values(train, getter)
+    values = LazyValues(train, getter)
+    if not isinstance(block, Checks):
+        return block.setup(
+            values
+        )  # nothing is asked of the values, so one that needs the first reads only that
+    values = list(values)
     refuse(block, train, values, "training")
     learned = block.setup(values)
     refuse(learned, train, values, "training")
-    refuse(learned, valid, _values(valid, getter), "validation")
+    refuse(learned, valid, LazyValues(valid, getter), "validation")
     return learned
 
 
-def refuse(block: Block, items: L[Any], values: Sequence[Any], side: str) -> None:
+def refuse(block: Block, items: L[Item], values: Sequence[Value], side: str) -> None:
     """Raise `DataError`, naming the first item, if `block` cannot use some of the values."""
+    if not isinstance(block, Checks):
+        return
     bad = [
         (item, reason) for item, value in zip(items, values, strict=True) if (reason := block.check(value))
     ]
@@ -279,7 +333,7 @@ def refuse(block: Block, items: L[Any], values: Sequence[Any], side: str) -> Non
         )
 
 
-def shown(item: Any) -> str:
+def shown(item: Item) -> str:
     """An item in a sentence: a path as it is, a table's row on one line."""
     if isinstance(item, os.PathLike):
         return str(cast("os.PathLike[str]", item))
@@ -289,7 +343,7 @@ def shown(item: Any) -> str:
 
 
 @contextmanager
-def naming(item: Any) -> Generator[None]:
+def naming(item: Item) -> Generator[None]:
     """Note the item on an error that passes."""
     try:
         yield
@@ -303,29 +357,27 @@ def fresh_generator() -> np.random.Generator:
     return np.random.default_rng(int(torch.empty((), dtype=torch.int64).random_().item()))
 
 
-def rows_of(items: Any) -> Callable[[int], Any]:
-    """How to take one item: the row of a table, or the element of a list."""
-    return items.iloc.__getitem__ if hasattr(items, "iloc") else items.__getitem__
+def listed(items: Any) -> L[Item]:
+    """Items one by one: the rows of a table, or the elements of a list."""
+    if not hasattr(items, "iloc"):
+        return L[Item](items)
+    return L([items.iloc[index] for index in range(len(items))])
 
 
-def _values(items: L[Any], getter: Getter) -> list[Any]:
-    return list(LazyValues(items, getter))
-
-
-class LazyValues(Sequence[Any]):
+class LazyValues(Sequence[Value]):
     """What a getter gives, item by item, when it is asked for."""
 
-    def __init__(self, items: L[Any], getter: Getter) -> None:
+    def __init__(self, items: L[Item], getter: Getter) -> None:
         self.items, self.getter = items, getter
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> Value:
         with naming(self.items[index]):
             return self.getter(self.items[index])
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Value]:
         # Not the inherited one, for which an IndexError of the getter's would be the end of the values.
         for item in self.items:
             try:
@@ -336,6 +388,6 @@ class LazyValues(Sequence[Any]):
             yield value
 
 
-def reader(column: Any) -> Getter:
+def reader(column: Getter | str | int) -> Getter:
     """A getter from what a person writes: a function, or the name or number of a column."""
     return column if callable(column) else ColReader(column)

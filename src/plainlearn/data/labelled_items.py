@@ -15,7 +15,7 @@ from plainlearn.core.errors import ArgumentError, DataError, MissingFileError
 from plainlearn.core.paths import Path, no_folder, shown
 from plainlearn.data.items import get_image_files
 from plainlearn.data.label import ColReader, is_missing, split_labels
-from plainlearn.data.validate_items import tell
+from plainlearn.data.validate_items import warn
 
 __all__ = [
     "FileOf",
@@ -374,7 +374,7 @@ def without_repeats(pairs: Sequence[Labelled]) -> list[Labelled]:
             )
     repeated = len(pairs) - len(kept)
     if repeated:
-        tell(
+        warn(
             f"{repeated} of {len(pairs)} rows repeat an image and are left out, as a random split would put it on "
             "both sides; use df.drop_duplicates() to do so yourself, or valid_col= to keep them on one side"
         )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.core.lists import L
-from plainlearn.data.block_loaders import Gather
-from plainlearn.data.blocks import Block
-from plainlearn.data.dataset import BlockDataset, shown
-from plainlearn.data.transform import for_side
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from plainlearn.data.block import DataBlock
+from plainlearn.data.blocks import Encoded, Field, FieldGeometry, HasLabels, Item, Thing, finished
+from plainlearn.data.dataset import BlockDataset, Gather, encoded, shown
+from plainlearn.data.split import Splits, Splitter
+from plainlearn.data.transform import Transform, for_side
 
 _MOST_CLASSES = 12
 
@@ -27,28 +22,29 @@ _MOST_CLASSES = 12
 class Summary:
     """Prints, and where a step fails says which step and which items, and lets the error out."""
 
-    def __init__(self, block: DataBlock, source: Any, bs: int, write: Callable[[str], Any]) -> None:
-        self.block, self.source, self.bs, self.write = block, source, bs, write
+    def __init__(self, write: Callable[[str], Any]) -> None:
+        self.write = write
 
-    def tell(self) -> None:
-        with self.step("collecting and splitting the items"):
-            items, (train, valid) = self.block.split(self.source)
-        finder = getattr(self.block.get_items, "__name__", "the source itself")
-        self.write(f"Items: {len(items)}, by {finder}, from {_short(self.source)}")
-        self.write(f"Split: {len(train)} training, {len(valid)} validation, by {self.block.splitter}")
-        with self.step("learning from the training items"):
-            datasets = self.block.datasets_of(items, (train, valid))
-        self.blocks_of(datasets.train)
-        self.sample(datasets.train)
-        self.batch(datasets.train)
+    def split(
+        self,
+        source: Any,
+        get_items: Callable[[Any], Iterable[Item]] | None,
+        items: Sequence[Item],
+        splitter: Splitter,
+        splits: Splits,
+    ) -> None:
+        finder = getattr(get_items, "__name__", "the source itself")
+        self.write(f"Items: {len(items)}, by {finder}, from {_short(source)}")
+        train, valid = splits
+        self.write(f"Split: {len(train)} training, {len(valid)} validation, by {splitter}")
 
-    def blocks_of(self, dataset: BlockDataset) -> None:
+    def blocks(self, dataset: BlockDataset) -> None:
         self.write("\nBlocks, in order:")
         for position, block in enumerate(dataset.blocks):
             role = "input" if position < dataset.n_inp else "target"
             known = "" if block.vocab is None else f", {len(block.vocab)} classes"
             self.write(f"  {block.name} ({role}{known}), read by {_short(dataset.getters[position])}")
-        if any(type(block).labels_of is not Block.labels_of for block in dataset.blocks[dataset.n_inp :]):
+        if any(isinstance(block, HasLabels) for block in dataset.blocks[dataset.n_inp :]):
             counts = sorted(dataset.counts().items(), key=lambda pair: -pair[1])
             shown = ", ".join(f"{label} {count}" for label, count in counts[:_MOST_CLASSES])
             rest = f", … ({len(counts) - _MOST_CLASSES} more)" if len(counts) > _MOST_CLASSES else ""
@@ -59,11 +55,11 @@ class Summary:
         self.write(f"\nOne sample: {shown(item)}")
         rng = np.random.default_rng(0)
         things: list[Any] = []
-        for block, getter in zip(dataset.blocks, dataset.getters, strict=True):
+        for block, getter, opener in zip(dataset.blocks, dataset.getters, dataset.openers, strict=True):
             with self.step(f"reading the value of {block.name}", [item]):
                 value = getter(item)
             with self.step(f"opening {block.name}", [item]):
-                things.append(dataset.draft(block, value))
+                things.append(opener(value))
             self.write(f"  {block.name}: {_short(value)} -> {described(things[-1])}")
         placed = tuple(things)
         for transform in (*dataset.functions, None, *dataset.moves):
@@ -76,35 +72,35 @@ class Summary:
             self.write(f"  {transform} -> {', '.join(map(described, placed))}")
         for block, thing in zip(dataset.blocks, placed, strict=True):
             with self.step(f"encoding {block.name}", [item]):
-                encoded = block.encode(thing)
-            self.write(f"  {block.name} as the model gets it: {described(encoded)}")
+                for_model = encoded(block, thing)
+            self.write(f"  {block.name} as the model gets it: {described(for_model)}")
 
-    def batch(self, dataset: BlockDataset) -> None:
-        count = min(self.bs, len(dataset))
+    def batch(self, dataset: BlockDataset, batch_tfms: Sequence[Transform], bs: int) -> None:
+        count = min(bs, len(dataset))
         members = [dataset.items[index] for index in range(count)]
         self.write(f"\nA batch of the first {count} items:")
         samples: list[Any] = []
         for index, member in enumerate(members):
             with self.step("making a sample of the batch", [member]):
-                samples.append(dataset.sample(index, np.random.default_rng(index)))
+                samples.append(dataset.draw(index, np.random.default_rng(index)))
         with self.step("putting the samples together", members, dataset):
             batch = Gather(dataset.blocks)(samples)
         rng = np.random.default_rng(0)
         self.write(f"  put together: {', '.join(map(described, batch))}")
-        fields = tuple(block.begin_batch(field) for block, field in zip(dataset.blocks, batch, strict=True))
-        for transform in for_side(self.block.batch_tfms, 0):
+        fields = FieldGeometry(dataset.blocks).begin(batch)
+        for transform in for_side(batch_tfms, 0):
             with self.step(f"applying {transform} to a batch", members, dataset):
                 transform = transform.setup(fields, dataset.blocks) if transform.learns else transform
                 fields = transform.on_batch(fields, dataset.blocks, rng, train=True)
             self.write(f"  {transform} -> {', '.join(map(described, fields))}")
         for block, field in zip(dataset.blocks, fields, strict=True):
             with self.step(f"finishing {block.name} for the model", members, dataset):
-                ready = block.to_model(field)
+                ready = finished(block, field)
             self.write(f"  {block.name} for the model: {described(ready)}")
 
     @contextmanager
     def step(
-        self, what: str, items: Sequence[Any] = (), dataset: BlockDataset | None = None
+        self, what: str, items: Sequence[Item] = (), dataset: BlockDataset | None = None
     ) -> Generator[None]:
         """Name the step that fails, and the items it failed on, before the error goes on its way."""
         try:
@@ -122,7 +118,7 @@ class Summary:
         return "  " + ", ".join(described(thing) for thing in dataset.opened(index))
 
 
-def described(value: Any) -> str:
+def described(value: Thing | Encoded | Field) -> str:
     """A value in a few words: its kind, its shape, its range."""
     if isinstance(value, Tensor):
         kind = str(value.dtype).removeprefix("torch.")

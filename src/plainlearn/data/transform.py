@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
 import numpy as np
 
@@ -13,10 +14,30 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
-    from plainlearn.data.blocks import Block
+    from plainlearn.data.blocks import Block, Field, Thing
 
 #: A side, or (height, width).
 Size = int | tuple[int, int]
+
+
+class Deferred(ABC):
+    """Things of a sample, or of a batch, that are read once, when all geometry has said where they go.
+
+    Transforms change the map that comes with them. `augment.pending` has those of pictures, masks, points and boxes.
+    """
+
+    @classmethod
+    @abstractmethod
+    def joined(cls, parts: Sequence[Any], names: Sequence[str] = ()) -> Self:
+        """Many of this class as one. `names` are what errors call them."""
+
+    @abstractmethod
+    def read(self) -> Any:
+        """The finished batch, a tensor: the one time that the things are read."""
+
+    def materialize(self) -> Any:
+        """Read already now, to travel to another device, where it may be moved and read once more."""
+        return self.read()
 
 
 class Transform:
@@ -42,21 +63,21 @@ class Transform:
         """Whether it has yet to see a training batch; see `setup`."""
         return False
 
-    def setup(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> Self:
+    def setup(self, batch: tuple[Field, ...], blocks: Sequence[Block]) -> Self:
         """The transform for data of which this is a training batch, as those before it leave it."""
         return self
 
     def on_items(
-        self, things: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
+        self, things: tuple[Thing, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
         raise ArgumentTypeError(f"{self!r} acts on batches only", try_="batch_tfms= instead of item_tfms=")
 
     def on_batch(
-        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
+        self, batch: tuple[Field, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
         raise ArgumentTypeError(f"{self!r} acts on items only", try_="item_tfms= instead of batch_tfms=")
 
-    def decode(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> tuple[Any, ...]:
+    def decode(self, batch: tuple[Field, ...], blocks: Sequence[Block]) -> tuple[Any, ...]:
         """Undo on a finished batch what hides it from the eye, such as normalisation."""
         return batch
 
@@ -72,14 +93,18 @@ class Function(Transform):
     function: Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
     def on_items(
-        self, things: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
+        self, things: tuple[Thing, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
         return self._called(tuple(_own(thing) for thing in things))
 
     def on_batch(
-        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
+        self, batch: tuple[Field, ...], blocks: Sequence[Block], rng: np.random.Generator, *, train: bool
     ) -> tuple[Any, ...]:
-        return self._called(tuple(block.to_model(field) for block, field in zip(blocks, batch, strict=False)))
+        from plainlearn.data.blocks import finished  # with torch, which whoever hands over tensors has loaded
+
+        return self._called(
+            tuple(finished(block, field) for block, field in zip(blocks, batch, strict=False))
+        )
 
     def _called(self, fields: tuple[Any, ...]) -> tuple[Any, ...]:
         result: Any = self.function(fields)
@@ -99,8 +124,14 @@ def _own(thing: Any) -> Any:
     return np.require(cast(Any, thing), requirements="W") if isinstance(thing, np.ndarray) else thing
 
 
-def as_transforms(given: Any, name: str) -> tuple[Transform, ...]:
-    """A tuple of transforms from what a person writes: one, a list, a class, a function, nothing.
+TransformLike: TypeAlias = Transform | type[Transform] | Callable[[tuple[Any, ...]], tuple[Any, ...]]
+"""A transform as people write it: with its settings, as a class without any, or as a function of their own."""
+Transforms: TypeAlias = TransformLike | Sequence[TransformLike] | None
+"""Transforms as people write them: one, several, none."""
+
+
+def as_transforms(given: Transforms, name: str) -> tuple[Transform, ...]:
+    """A tuple of transforms from what a person writes.
 
     Raises `ArgumentTypeError` for what is none, and for one that cannot act there: `name` is "item_tfms",
     "batch_tfms" or another word.

@@ -8,101 +8,75 @@ import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Block, Examined
-from plainlearn.data.dataset import Datasets, Getter, LazyValues, rows_of, shown
+from plainlearn.data.blocks import Audits, Block, Checks, Examined, Examines, HasLabels, Item, Value
+from plainlearn.data.dataset import BlockDataset, Datasets, LazyValues, LeftOut, shown
 from plainlearn.data.split import Splits
+from plainlearn.data.transform import Function
 
 _SHOWN = 5
 _SIDES = ("training", "validation")
-
-LeftOut = tuple[Any, str]
-"""An item that is left out, and why."""
 
 
 class DataWarning(UserWarning):
     """Something about the data that training can live with, and a person should know."""
 
 
-@dataclass(frozen=True)
-class Usable:
-    """The items to train with, and which of them belong to each side; on each side, what was left out."""
-
-    items: Any
-    splits: tuple[L[int], L[int]]
-    left_out: tuple[L[LeftOut], L[LeftOut]]
-
-
 def usable(
-    items: Any,
-    splits: Splits,
-    blocks: Sequence[Block],
-    getters: Sequence[Getter],
-    *,
-    n_inp: int,
-    strict: bool = False,
-    as_they_are: bool = True,
-) -> Usable:
-    """Leave out what a block cannot use, and warn, with names, of that and of what makes a score doubtful.
+    dataset: BlockDataset, splits: Splits, *, strict: bool = False
+) -> tuple[Splits, tuple[L[LeftOut], L[LeftOut]]]:
+    """The splits without the items that a block cannot use, and these, with the reasons, on each side.
 
-    `as_they_are` says that no function of the user's own changes things before they are placed in their picture.
-    Raises `DataError` if nothing is left on one side, if a class loses all its training items, and with
-    `strict` for any item that cannot be used.
+    Warns, with names, of them and of what makes a score doubtful. Raises `DataError` if nothing is left on one side,
+    if a class loses all its training items, and with `strict` for any item that cannot be used.
     """
-    row = rows_of(items)
-    listed = L([row(index) for side in splits for index in side])
-    search = _Search(listed, len(splits[0]), blocks, getters, n_inp, as_they_are=as_they_are)
+    search = _Search(dataset, splits)
     problems = search.problems
     if problems:
         search.refuse(strict=strict)
-        told = [f"{_count(len(problems), len(listed))} cannot be used and {_are(len(problems))} left out:"]
-        told += [f"  {line}" for line in search.told[:_SHOWN]]
-        if len(problems) > _SHOWN:
-            told.append(f"  … and {len(problems) - _SHOWN} more")
-        told.append("dls.left_out holds all of them; nothing is deleted, and strict=True would stop here.")
-        tell("\n".join(told))
+        lines = [
+            f"{_count(len(problems), len(dataset))} cannot be used and {_are(len(problems))} left out:",
+            *_first_lines(search.told),
+            "dls.left_out holds all of them; nothing is deleted, and strict=True would stop here.",
+        ]
+        warn("\n".join(lines))
     if doubts := search.doubts():
-        tell("\n".join([*doubts, "dls.check() shows all of this, and more."]))
-    sides = (range(len(splits[0])), range(len(splits[0]), len(listed)))
-    kept = (L([place for place in side if place not in problems]) for side in sides)
-    left_out = (
-        L[LeftOut]([(listed[place], problems[place]) for place in side if place in problems])
-        for side in sides
+        warn("\n".join([*doubts, "dls.check() shows all of this, and more."]))
+    left_out = {search.order[place]: reason for place, reason in problems.items()}
+    train, valid = (
+        (
+            L([index for index in side if index not in left_out]),
+            L[LeftOut]([(dataset.items[index], left_out[index]) for index in side if index in left_out]),
+        )
+        for side in splits
     )
-    return Usable(listed, (next(kept), next(kept)), (next(left_out), next(left_out)))
+    return (train[0], valid[0]), (train[1], valid[1])
 
 
 class _Search:
-    """All items, training first, with what the blocks say of them."""
+    """All items, training first, with what the blocks say of them. A place is one in this order."""
 
-    def __init__(
-        self,
-        items: L[Any],
-        trained: int,
-        blocks: Sequence[Block],
-        getters: Sequence[Getter],
-        n_inp: int,
-        *,
-        as_they_are: bool,
-    ) -> None:
-        self.items, self.trained, self.blocks, self.getters = items, trained, blocks, getters
-        self.n_inp = n_inp
+    def __init__(self, dataset: BlockDataset, splits: Splits) -> None:
+        self.order = [*splits[0], *splits[1]]
+        self.items, self.trained = L([dataset.items[index] for index in self.order]), len(splits[0])
+        self.blocks, self.getters, self.n_inp = dataset.blocks, dataset.getters, dataset.n_inp
         found = [
-            Examined() if type(block).examine is Block.examine else block.examine(LazyValues(items, getter))
-            for block, getter in zip(blocks, getters, strict=True)
+            block.examine(LazyValues(self.items, getter)) if isinstance(block, Examines) else Examined()
+            for block, getter in zip(self.blocks, self.getters, strict=True)
         ]
         first: dict[int, str] = {}
         for each in found:
             first = {**each.problems, **first}
-        if as_they_are:
+        # A function of the user's own may make them fit before they are placed in their picture.
+        if not any(isinstance(each, Function) for each in dataset.item_tfms):
             first = {**self.misfits(found), **first}
         self.problems = dict(sorted(first.items()))
-        self.told = [_named(items[place], reason) for place, reason in self.problems.items()]
-        self.marks = [each.marks for each in found[:n_inp]]
+        self.told = [_named(self.items[place], reason) for place, reason in self.problems.items()]
+        self.marks = [each.marks for each in found[: self.n_inp]]
 
     def misfits(self, found: Sequence[Examined]) -> dict[int, str]:
         """Masks that are not of the size of their sample's picture, which is that of the first block."""
@@ -123,8 +97,7 @@ class _Search:
     def refuse(self, *, strict: bool) -> None:
         """Raise where leaving out is not enough, or not wanted."""
         problems, total = self.problems, len(self.items)
-        more = f"\n  … and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        named = "".join(f"\n  {line}" for line in self.told[:_SHOWN]) + more
+        named = "\n" + "\n".join(_first_lines(self.told))
         if len(problems) == total:
             raise DataError(f"none of the {total} items can be used:{named}")
         lost = Counter(self.side(place) for place in problems)
@@ -212,58 +185,57 @@ def alike_names(labels: Iterable[Any]) -> list[list[str]]:
     return [group for group in by_sense.values() if len(group) > 1]
 
 
-def tell_alike_names(targets: Sequence[Block]) -> None:
+def warn_of_alike_names(targets: Sequence[Block]) -> None:
     """Warn of classes that are most likely one: the model would learn to tell them apart."""
     for block in targets:
         if groups := alike_names(block.vocab or ()):
             # In ASCII, as two forms of one letter look the same.
             names = "; ".join(" and ".join(map(ascii, group)) for group in groups[:_SHOWN])
-            tell(
+            warn(
                 f"class names differ only in case, spaces or Unicode form, and are different classes to the model: {names}"
             )
 
 
-def audit_of(datasets: Datasets, left_out: Sequence[Sequence[LeftOut]], root: Any) -> Any:
+def audit_of(datasets: Datasets, root: Path) -> Any:
     """The report of the first input that has one; see `BlockLoaders.check`."""
     base = datasets.train
-    inputs = [at for at in range(base.n_inp) if type(base.blocks[at]).audit is not Block.audit]
+    inputs = [(at, block) for at, block in enumerate(base.blocks[: base.n_inp]) if isinstance(block, Audits)]
     if not inputs:
         raise DataError(
             f"no input here can be audited; they are {', '.join(map(repr, base.blocks[: base.n_inp]))}"
         )
-    items: list[Any] = []
+    items: list[Item] = []
     sides: list[str] = []
     problems: dict[int, str] = {}
-    for side, dataset, missing in zip(("train", "valid"), (base, datasets.valid), left_out, strict=True):
+    for side, dataset, missing in zip(("train", "valid"), datasets, datasets.left_out, strict=True):
         items += dataset.items
         problems |= {len(items) + place: reason for place, (_, reason) in enumerate(missing)}
         items += [item for item, _ in missing]
         sides += [side] * (len(items) - len(sides))
-    listed = L(items)
+    everything = L(items)
+    first, block = inputs[0]
     if len(inputs) > 1:
         # A label belongs to the inputs together, and one of them may be in many items: each counts once a side.
-        columns = [zip(LazyValues(listed, base.getters[at]), sides, strict=True) for at in inputs]
+        columns = [zip(LazyValues(everything, base.getters[at]), sides, strict=True) for at, _ in inputs]
         pairs = list(dict.fromkeys(pair for column in columns for pair in column))
         values, sides = [value for value, _ in pairs], [side for _, side in pairs]
-        return base.blocks[inputs[0]].audit(
-            values, [()] * len(pairs), sides, classes=(), problems={}, root=root
-        )
+        return block.audit(values, [()] * len(pairs), sides, classes=(), problems={}, root=root)
     labels: list[tuple[Any, ...]] = [()] * len(items)
     classes: Sequence[Any] = ()
-    for block, getter in zip(base.blocks[base.n_inp :], base.getters[base.n_inp :], strict=True):
-        if type(block).labels_of is not Block.labels_of:
-            labels, classes = labels_of(block, LazyValues(listed, getter)), block.vocab or ()
+    for target, getter in zip(base.blocks[base.n_inp :], base.getters[base.n_inp :], strict=True):
+        if isinstance(target, HasLabels):
+            labels, classes = labels_of(target, LazyValues(everything, getter)), target.vocab or ()
             break
-    values = list(LazyValues(listed, base.getters[inputs[0]]))
-    return base.blocks[inputs[0]].audit(values, labels, sides, classes=classes, problems=problems, root=root)
+    values = list(LazyValues(everything, base.getters[first]))
+    return block.audit(values, labels, sides, classes=classes, problems=problems, root=root)
 
 
-def labels_of(block: Block, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def labels_of(block: Block, values: Sequence[Value]) -> list[tuple[Any, ...]]:
     """Each value's labels, learned from these values if need be; none where the block has none, or refuses the value."""
-    if type(block).labels_of is Block.labels_of:
+    if not isinstance(block, HasLabels):
         return [()] * len(values)
     known = list(values)
-    sound = [not block.check(value) for value in known]
+    sound = [not (isinstance(block, Checks) and block.check(value)) for value in known]
     if not any(sound):
         return [()] * len(known)
     learned = block.setup([value for value, fits in zip(known, sound, strict=True) if fits])
@@ -273,7 +245,7 @@ def labels_of(block: Block, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     ]
 
 
-def tell(text: str) -> None:
+def warn(text: str) -> None:
     """Warn at the line of the user's that led here, each time: a cell that is run again shows it again."""
     frame = inspect.currentframe()
     while frame and frame.f_back and frame.f_globals.get("__name__", "").startswith("plainlearn."):
@@ -283,9 +255,14 @@ def tell(text: str) -> None:
     warnings.warn_explicit(text, DataWarning, frame.f_code.co_filename, frame.f_lineno)
 
 
-def _named(item: Any, reason: str) -> str:
+def _named(item: Item, reason: str) -> str:
     """The reason, which names the file, with the item in front unless it is but its file."""
     return reason if isinstance(item, (str, os.PathLike, tuple)) else f"{shown(item)}: {reason}"
+
+
+def _first_lines(told: Sequence[str]) -> list[str]:
+    more = [f"  … and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []
+    return [*(f"  {line}" for line in told[:_SHOWN]), *more]
 
 
 def _count(some: int, total: int) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.data.block_loaders import BlockLoaders, Gather, ToModel
+from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.collating import collate
 from plainlearn.data.columns import columns_of
+from plainlearn.data.dataset import Gather, ToModel
 from plainlearn.data.loader import DataLoader
 from plainlearn.eject.code import DataCode, as_array, function, seed_lines, shuffled
 from plainlearn.eject.text import pieces_of

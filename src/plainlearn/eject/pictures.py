@@ -7,9 +7,9 @@ from typing import cast
 
 from plainlearn.augment.sampling.kernel import CUBIC
 from plainlearn.core.errors import ArgumentError, MissingExtraError
-from plainlearn.data.block_loaders import BlockLoaders, ToModel
+from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock
-from plainlearn.data.dataset import BlockDataset
+from plainlearn.data.dataset import BlockDataset, ToModel
 from plainlearn.data.loader import DataLoader
 from plainlearn.eject.code import DataCode, function, seed_lines, shuffled
 from plainlearn.eject.files import files_of

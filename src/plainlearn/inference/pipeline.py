@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
+from plainlearn.core.lists import L
 from plainlearn.core.tensors import to_device
-from plainlearn.data.block_loaders import Gather, ToModel
 from plainlearn.data.blocks import Block
-from plainlearn.data.dataset import Sample, block_dataset
+from plainlearn.data.dataset import BlockDataset, Gather, Sample, ToModel
 from plainlearn.data.transform import Function, Transform, for_side
 from plainlearn.inference.pipeline_parts import pipeline_parts
 from plainlearn.inference.serialize import Registry, to_plain
 
 __all__ = ["InputPipeline"]
 
-_VALIDATION = 1
+_VALIDATION: Final = 1
 _UNDRAWN = np.random.default_rng(0)  # nothing is drawn in validation
 
 
@@ -51,11 +51,12 @@ class InputPipeline:
 
     def samples(self, items: Sequence[Any]) -> list[Sample]:
         """The items opened and encoded, not yet read at their size. Slow parts free the interpreter's lock."""
-        dataset = block_dataset(
-            items, self.blocks, [_itself] * len(self.blocks),
-            n_inp=len(self.blocks), side=_VALIDATION, item_tfms=self.item_tfms, placing=self.placing,
+        inputs = len(self.blocks)
+        dataset = BlockDataset(
+            L(items), self.blocks, (_itself,) * inputs,
+            n_inp=inputs, side=_VALIDATION, item_tfms=self.item_tfms, moved_in_batches=self.placing,
         )  # fmt: skip
-        samples = [dataset.sample(index, _UNDRAWN) for index in range(len(items))]
+        samples = [dataset.draw(index, _UNDRAWN) for index in range(len(items))]
         for sample in samples:
             if not isinstance(sample.item, (str, os.PathLike)):
                 sample.item = describe(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from plainlearn.augment.transforms import decode_for
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
-from plainlearn.course.pil_image import PILImage
-from plainlearn.data.blocks import Block, Examined, Geometry
+from plainlearn.data.blocks import Block, Examined, Frame, Geometry, Item, Metric, Value
 from plainlearn.data.dataset import shown
 from plainlearn.data.target_specs import MaskSpec
+from plainlearn.data.transform import Transform
 from plainlearn.images.cache import CachePlace
 from plainlearn.images.channels import Ranges
 from plainlearn.images.decode import ScaledJpeg
@@ -30,7 +30,16 @@ from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.images.load import load_mask
 from plainlearn.losses.losses import CrossEntropyLossFlat
 
+if TYPE_CHECKING:
+    from plainlearn.core.figures import Axes
+
 _IMAGE_SETTINGS: Final = ("mode", "background", "cache", "full_decode", "channels", "value_range")
+
+
+class OpenedAs(Protocol):
+    """A class of pictures, as the course has them, that says how files are opened for it."""
+
+    opened_as: ClassVar[Literal["RGB", "L"]]
 
 
 class ImageBlock(Block):
@@ -58,7 +67,7 @@ class ImageBlock(Block):
         cache: CachePlace = "none",
         channels: int | None = None,
         value_range: Ranges | None = None,
-        cls: type[PILImage] | None = None,
+        cls: type[OpenedAs] | None = None,
         full_decode: bool = False,
     ) -> None:
         if cls is not None:
@@ -89,24 +98,25 @@ class ImageBlock(Block):
     def value_range(self) -> Ranges | None:
         return self.spec.value_range
 
-    def open(self, value: Any) -> NDArray[np.uint8]:
+    def open(self, value: Value) -> NDArray[np.uint8]:
         return cast("NDArray[np.uint8]", self.spec(value))
 
-    def draft(self, value: Any, moves: Sequence[Any], *, train: bool) -> NDArray[np.uint8] | ScaledJpeg:
-        if type(self).open is not ImageBlock.open:
+    def draft(
+        self, value: Value, moves: Sequence[Transform], *, train: bool
+    ) -> NDArray[np.uint8] | ScaledJpeg:
+        if _opens_itself(self, ImageBlock):
             return self.open(value)
         return decode_for(moves, self.spec, value, train=train)
 
-    def examine(self, values: Sequence[Any]) -> Examined:
-        # What has an opening of its own is not known to be a file of an image; nor is what comes opened.
-        known = type(self).open is ImageBlock.open and self.mode
-        files, problems = files_among(values) if known else ({}, {})
+    def examine(self, values: Sequence[Value]) -> Examined:
+        unknown = _opens_itself(self, ImageBlock) or self.mode is None
+        files, problems = ({}, {}) if unknown else files_among(values)
         facts = dict(zip(files, gather(list(files.values())), strict=True))
         problems |= {place: fact.problem for place, fact in facts.items() if fact.problem}
         marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
         return Examined(problems, marks, _frames(facts))
 
-    def audit(self, values: Sequence[Any], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
+    def audit(self, values: Sequence[Value], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
         from plainlearn.audit.checks import audit
 
         if self.mode is None:
@@ -117,10 +127,10 @@ class ImageBlock(Block):
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
         return audit(list(files.values()), labels, sides, **more)
 
-    def frame(self, thing: NDArray[np.uint8] | ScaledJpeg) -> tuple[int, int]:
+    def frame(self, thing: NDArray[np.uint8] | ScaledJpeg) -> Frame:
         return thing.frame.size if isinstance(thing, ScaledJpeg) else (thing.shape[0], thing.shape[1])
 
-    def place(self, thing: NDArray[np.uint8] | ScaledJpeg, frame: tuple[int, int]) -> PendingImage:
+    def place(self, thing: NDArray[np.uint8] | ScaledJpeg, frame: Frame) -> PendingImage:
         pixels, maps = (
             (thing.pixels, scaled_jpeg_crop(*thing.frame, thing.scale, thing.pixels.shape))
             if isinstance(thing, ScaledJpeg)
@@ -129,9 +139,7 @@ class ImageBlock(Block):
         channels_last = pixels if pixels.ndim == 3 else pixels[:, :, None]
         return PendingImage([channels_last], np.array([self.frame(thing)], dtype=np.int64), maps)
 
-    def encode(self, thing: NDArray[np.uint8] | PendingImage) -> Tensor | PendingImage:
-        if isinstance(thing, PendingImage):
-            return thing  # it is read with its batch
+    def encode(self, thing: NDArray[np.uint8]) -> Tensor:
         channels_last = thing if thing.ndim == 3 else thing[:, :, None]
         return torch.from_numpy(np.require(channels_last.transpose(2, 0, 1), requirements=["C", "W"]))
 
@@ -139,9 +147,7 @@ class ImageBlock(Block):
         channels_last = encoded.numpy().transpose(1, 2, 0)
         return channels_last if channels_last.shape[2] > 1 else channels_last[:, :, 0]
 
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Tensor | PendingImage:
-        if isinstance(parts[0], PendingImage):
-            return PendingImage.joined(parts, [shown(item) for item in items]).with_curves_of(parts)
+    def gather(self, parts: Sequence[Tensor], items: Sequence[Item]) -> Tensor:
         first = parts[0].shape
         if any(part.shape != first for part in parts):
             raise different_sizes([part.shape[1:] for part in parts], [shown(item) for item in items])
@@ -150,12 +156,7 @@ class ImageBlock(Block):
     def begin_batch(self, batch: Tensor | PendingImage) -> PendingImage:
         return PendingImage.from_batch(batch) if isinstance(batch, Tensor) else batch
 
-    def materialize(self, batch: Tensor | PendingImage) -> Tensor:
-        return batch if isinstance(batch, Tensor) else batch.presized()
-
-    def to_model(self, batch: Tensor | PendingImage) -> Tensor:
-        if isinstance(batch, PendingImage):
-            return batch.read()
+    def to_model(self, batch: Tensor) -> Tensor:
         return batch.to(torch.float32).div_(255) if batch.dtype == torch.uint8 else batch
 
     def from_model(self, batch: Tensor) -> Tensor:
@@ -165,7 +166,7 @@ class ImageBlock(Block):
         settings = ", ".join(f"{name}={getattr(self.spec, name)!r}" for name in _IMAGE_SETTINGS)
         return f"{type(self).__name__}({settings})"
 
-    def show(self, thing: NDArray[np.uint8], ax: Any) -> str:
+    def show(self, thing: NDArray[np.uint8], ax: Axes) -> str:
         """Of more than three channels the first three, as colours; of two the first, as grey."""
         from plainlearn.core.figures import show_image
 
@@ -197,7 +198,7 @@ class MaskBlock(Block):
     def values(self) -> tuple[int, ...]:
         return self.spec.values or ()
 
-    def open(self, value: Any) -> NDArray[np.int64]:
+    def open(self, value: Value) -> NDArray[np.int64]:
         mask = load_mask(value).astype(np.int64)
         if not self.values:
             if self.codes and not 0 <= int(mask.min()) <= int(mask.max()) < len(self.codes):
@@ -216,8 +217,8 @@ class MaskBlock(Block):
             )
         return labels
 
-    def examine(self, values: Sequence[Any]) -> Examined:
-        files, problems = files_among(values) if type(self).open is MaskBlock.open else ({}, {})
+    def examine(self, values: Sequence[Value]) -> Examined:
+        files, problems = ({}, {}) if _opens_itself(self, MaskBlock) else files_among(values)
         facts = dict(zip(files, gather_masks(list(files.values())), strict=True))
         found = {
             place: fact.problem or self._strange(files[place], fact.levels) for place, fact in facts.items()
@@ -238,37 +239,26 @@ class MaskBlock(Block):
             "(values= is for files with other numbers)"
         )
 
-    def frame(self, thing: NDArray[np.int64]) -> tuple[int, int]:
+    def frame(self, thing: NDArray[np.int64]) -> Frame:
         return thing.shape[0], thing.shape[1]
 
-    def place(self, thing: NDArray[np.int64], frame: tuple[int, int]) -> PendingMask:
+    def place(self, thing: NDArray[np.int64], frame: Frame) -> PendingMask:
         if thing.shape != frame:
             raise ShapeError(
                 f"the mask is {thing.shape[0]} × {thing.shape[1]} and its image {frame[0]} × {frame[1]}; expected the same"
             )
         return PendingMask([thing], np.array([frame], dtype=np.int64), identity())
 
-    def encode(self, thing: NDArray[np.int64] | PendingMask) -> Tensor | PendingMask:
-        return thing if isinstance(thing, PendingMask) else torch.from_numpy(thing)
-
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> Any:
-        if isinstance(parts[0], PendingMask):
-            return PendingMask.joined(parts, [shown(item) for item in items])
-        return super().gather(parts, items)
+    def encode(self, thing: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(thing)
 
     def begin_batch(self, batch: Tensor | PendingMask) -> PendingMask:
         return PendingMask.from_batch(batch) if isinstance(batch, Tensor) else batch
 
-    def materialize(self, batch: Tensor | PendingMask) -> Tensor:
-        return batch if isinstance(batch, Tensor) else batch.read()
-
-    def to_model(self, batch: Tensor | PendingMask) -> Tensor:
-        return batch.read() if isinstance(batch, PendingMask) else batch
-
     def decode(self, encoded: Tensor) -> NDArray[np.int64]:
         return self.spec.decode(encoded)
 
-    def show(self, thing: NDArray[np.int64], ax: Any) -> str:
+    def show(self, thing: NDArray[np.int64], ax: Axes) -> str:
         most = max(len(self.codes) - 1, int(thing.max()), 1)
         ax.imshow(thing, cmap="tab20", alpha=0.5, vmin=0, vmax=most, interpolation="nearest")
         return ""
@@ -284,10 +274,10 @@ class MaskBlock(Block):
     def __repr__(self) -> str:
         return f"MaskBlock(codes={self.codes!r}, values={self.values!r})"
 
-    def loss_func(self) -> Any:
+    def loss_func(self) -> CrossEntropyLossFlat:
         return CrossEntropyLossFlat(axis=1)
 
-    def metric(self) -> Any:
+    def metric(self) -> Metric:
         return pixel_accuracy
 
 
@@ -296,9 +286,14 @@ def pixel_accuracy(inp: Tensor, targ: Tensor) -> Tensor:
     return (inp.argmax(dim=1) == targ).float().mean()
 
 
+def _opens_itself(block: Block, base: type[Block]) -> bool:
+    """Whether a person's subclass opens values in a way of its own, so that they need be no files of pictures."""
+    return type(block).open is not base.open
+
+
 def _frames(facts: Mapping[int, Facts]) -> dict[int, tuple[int, int]]:
     return {place: (fact.height, fact.width) for place, fact in facts.items() if not fact.problem}
 
 
-def _named(value: Any) -> str:
+def _named(value: Value) -> str:
     return os.fspath(cast("str", value)) if isinstance(value, (str, os.PathLike)) else describe(value)

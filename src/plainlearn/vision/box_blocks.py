@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from plainlearn.augment.pending import PendingBoxes, PendingBoxLabels
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Block, Geometry, MultiCategoryBlock
-from plainlearn.data.dataset import shown
+from plainlearn.data.blocks import Block, Frame, Geometry, MultiCategoryBlock, Thing, Value
+
+if TYPE_CHECKING:
+    from matplotlib.patches import Rectangle
+
+    from plainlearn.core.figures import Axes
 
 _DRAWN = "box"  # the mark of a drawn box, by which its label finds it
 
@@ -34,7 +38,7 @@ class BBoxBlock(Block):
 
     geometry: ClassVar[Geometry] = "boxes"
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         try:
             boxes = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
@@ -55,12 +59,12 @@ class BBoxBlock(Block):
             return f"box {_first([True], boxes)} is smaller than a pixel; expected pixels, not fractions"
         return ""
 
-    def open(self, value: Any) -> NDArray[np.float32]:
+    def open(self, value: Value) -> NDArray[np.float32]:
         if reason := self.check(value):
             raise DataError(reason)
         return np.asarray(value, dtype=np.float32).reshape(-1, 4)
 
-    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PendingBoxes:
+    def place(self, thing: NDArray[np.float32], frame: Frame) -> PendingBoxes:
         height, width = frame
         gone = (thing >= [width, height, np.inf, np.inf]).any(axis=1) | (thing[:, 2:] <= 0).any(axis=1)
         if gone.any():
@@ -70,29 +74,18 @@ class BBoxBlock(Block):
         units = (2 * thing / np.array([width, height] * 2) - 1).clip(-1, 1).astype(np.float32)
         return PendingBoxes([units], np.array([frame], dtype=np.int64), identity())
 
-    def encode(self, thing: NDArray[np.float32] | PendingBoxes) -> PendingBoxes:
-        if isinstance(thing, PendingBoxes):
-            return thing
+    def encode(self, thing: NDArray[np.float32]) -> NoReturn:
         raise ArgumentError(_NO_PICTURE, try_="blocks=(ImageBlock, BBoxBlock, BBoxLblBlock)")
-
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PendingBoxes:
-        return PendingBoxes.joined(parts, [shown(item) for item in items])
 
     def begin_batch(self, batch: Tensor | PendingBoxes) -> PendingBoxes:
         return PendingBoxes.from_batch(batch) if isinstance(batch, Tensor) else batch
-
-    def materialize(self, batch: Tensor | PendingBoxes) -> Tensor:
-        return batch if isinstance(batch, Tensor) else batch.read()
-
-    def to_model(self, batch: Tensor | PendingBoxes) -> Tensor:
-        return self.materialize(batch)
 
     def decode(self, encoded: Tensor) -> NDArray[np.float32]:
         """Without what only fills up a row: (K, 4), still in −1..1."""
         boxes = encoded.numpy()
         return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
 
-    def show(self, thing: NDArray[np.float32], ax: Any) -> str:
+    def show(self, thing: NDArray[np.float32], ax: Axes) -> str:
         from matplotlib.patches import Rectangle
         from matplotlib.patheffects import Normal, Stroke
 
@@ -124,13 +117,13 @@ class BBoxLblBlock(Block):
         self._labels = L(["#na#", *self.classes] if add_na else self.classes)
         self._numbers = {label: number for number, label in enumerate(self._labels)}
 
-    def setup(self, values: Sequence[Any]) -> Self:
+    def setup(self, values: Sequence[Value]) -> Self:
         return type(self)(self._several.setup(values).classes, self.add_na)
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         return self._several.check(value)
 
-    def labels_of(self, value: Any) -> Iterable[Any]:
+    def labels_of(self, value: Value) -> Iterable[Any]:
         return tuple(value)
 
     @property
@@ -142,13 +135,13 @@ class BBoxLblBlock(Block):
         """What fills up the rows of a batch."""
         return 0 if self.add_na else -1
 
-    def open(self, value: Any) -> NDArray[np.int64]:
+    def open(self, value: Value) -> NDArray[np.int64]:
         if reason := self.check(value):
             raise DataError(reason)
         return np.array([self._numbers[label] for label in value], dtype=np.int64)
 
     def link_fields(
-        self, thing: NDArray[np.int64] | Tensor | PendingBoxLabels, sample: Sequence[Any]
+        self, thing: NDArray[np.int64] | Tensor | PendingBoxLabels, sample: Sequence[Thing]
     ) -> PendingBoxLabels:
         if isinstance(thing, PendingBoxLabels):
             return thing
@@ -168,30 +161,19 @@ class BBoxLblBlock(Block):
             )
         return PendingBoxLabels(pairs, boxes.originals, boxes.maps, padding=self.padding)
 
-    def encode(self, thing: NDArray[np.int64] | PendingBoxLabels) -> PendingBoxLabels:
-        if isinstance(thing, PendingBoxLabels):
-            return thing
+    def encode(self, thing: NDArray[np.int64]) -> NoReturn:
         raise ArgumentError(_NO_PICTURE, try_="blocks=(ImageBlock, BBoxBlock, BBoxLblBlock)")
-
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PendingBoxLabels:
-        return PendingBoxLabels.joined(parts, [shown(item) for item in items])
-
-    def materialize(self, batch: Tensor | PendingBoxLabels) -> Tensor:
-        return batch if isinstance(batch, Tensor) else batch.read()
-
-    def to_model(self, batch: Tensor | PendingBoxLabels) -> Tensor:
-        return self.materialize(batch)
 
     def decode(self, encoded: Tensor) -> L[Any]:
         """The labels, without what only fills up a row."""
         numbers = (int(number) for number in encoded)
         return L([self._labels[number] for number in numbers if number != self.padding])
 
-    def show(self, thing: Sequence[Any], ax: Any) -> str:
+    def show(self, thing: Sequence[Thing], ax: Axes) -> str:
         """A box and its label have one colour, each label its own; without drawn boxes the labels are text."""
         from matplotlib import colormaps
 
-        drawn = [patch for patch in ax.patches if patch.get_gid() == _DRAWN]
+        drawn = [cast("Rectangle", patch) for patch in ax.patches if patch.get_gid() == _DRAWN]
         if len(drawn) != len(thing):
             return "; ".join(map(str, thing))
         corners: list[Any] = [ax.transData.transform(box.get_xy()) for box in drawn]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,9 +11,10 @@ import torch
 
 from plainlearn.core.device import default_device
 from plainlearn.core.errors import DataError
-from plainlearn.data.block_loaders import BlockLoaders, ToModel
+from plainlearn.core.lists import L
+from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block
-from plainlearn.data.dataset import Datasets, block_dataset
+from plainlearn.data.dataset import BlockDataset, Datasets, ToModel
 from plainlearn.data.loaders import DataLoaders
 from plainlearn.inference.pipeline import InputPipeline
 
@@ -27,17 +29,16 @@ class FileLoaders(BlockLoaders):
     ) -> None:
         # Not the initialiser of loaders that have items: it learns from them.
         inputs = len(pipeline.blocks)
-        blocks, getters = (*pipeline.blocks, target), [*([_itself] * inputs), _no_label]
-        train, valid = (
-            block_dataset([], blocks, getters, n_inp=inputs, side=side,
-                          item_tfms=pipeline.item_tfms, placing=pipeline.placing)
-            for side in (0, 1)
+        blocks, getters = (*pipeline.blocks, target), (*([_itself] * inputs), _no_label)
+        valid = BlockDataset(
+            L[Any](), blocks, getters,
+            n_inp=inputs, side=1, item_tfms=pipeline.item_tfms, moved_in_batches=pipeline.placing,
         )  # fmt: skip
+        train = replace(valid, side=0)
         place = default_device() if device is None else torch.device(device)
         sides = [_NoItems(ToModel(blocks, pipeline.batch_tfms, side)) for side in (0, 1)]
         DataLoaders.__init__(self, *sides, path=path, n_inp=inputs, device=place)
         self.datasets, self.batch_tfms, self.num_workers = Datasets(train, valid), pipeline.batch_tfms, 0
-        self._left_out = ((), ())
         self.loss_func = target.loss_func()
 
     def __repr__(self) -> str:

@@ -13,8 +13,9 @@ from torch import nn
 from plainlearn.augment.normalize import Normalize
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
-from plainlearn.data.block_loaders import BlockLoaders, ToModel
+from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock
+from plainlearn.data.dataset import ToModel
 from plainlearn.losses.balance import balanced_loss
 from plainlearn.models.archs import Arch
 from plainlearn.models.model import Stats, body_and_head, create_vision_model

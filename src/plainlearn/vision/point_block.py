@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,13 @@ from plainlearn.augment.geometry import identity
 from plainlearn.augment.pending import PendingPoints
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ShapeError
-from plainlearn.data.blocks import Block, Geometry
-from plainlearn.data.dataset import shown
+from plainlearn.data.blocks import Block, Frame, Geometry, Metric, Value
 from plainlearn.data.target_specs import PointSpec
 from plainlearn.losses.losses import MSELossFlat
 from plainlearn.metrics.functions import rmse
+
+if TYPE_CHECKING:
+    from plainlearn.core.figures import Axes
 
 
 class PointBlock(Block):
@@ -36,15 +38,15 @@ class PointBlock(Block):
         """How many points; None before `setup`."""
         return self.spec.n_points
 
-    def setup(self, values: Sequence[Any]) -> Self:
+    def setup(self, values: Sequence[Value]) -> Self:
         return self if self.n_points is not None else type(self)(len(_pairs(values[0])))
 
-    def open(self, value: Any) -> NDArray[np.float32]:
+    def open(self, value: Value) -> NDArray[np.float32]:
         if reason := self.check(value):
             raise ShapeError(reason)
         return _pairs(value)
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         try:
             points = _pairs(value)
         except (TypeError, ValueError):
@@ -55,33 +57,22 @@ class PointBlock(Block):
             return f"there are {len(points)} points; expected {self.n_points}, as in the first item"
         return ""
 
-    def place(self, thing: NDArray[np.float32], frame: tuple[int, int]) -> PendingPoints:
+    def place(self, thing: NDArray[np.float32], frame: Frame) -> PendingPoints:
         return PendingPoints([_to_unit(thing, frame)], np.array([frame], dtype=np.int64), identity())
 
-    def encode(self, thing: NDArray[np.float32] | PendingPoints) -> Tensor | PendingPoints:
-        if isinstance(thing, PendingPoints):
-            return thing
+    def encode(self, thing: NDArray[np.float32]) -> NoReturn:
         raise ArgumentError(
             "points are measured in the picture they lie on, and there is none in the sample",
             try_="RegressionBlock(n_out=…) for plain numbers",
         )
 
-    def gather(self, parts: Sequence[Any], items: Sequence[Any]) -> PendingPoints:
-        return PendingPoints.joined(parts, [shown(item) for item in items])
-
     def begin_batch(self, batch: Tensor | PendingPoints) -> PendingPoints:
         return PendingPoints.from_batch(batch) if isinstance(batch, Tensor) else batch
-
-    def materialize(self, batch: Tensor | PendingPoints) -> Tensor:
-        return batch if isinstance(batch, Tensor) else batch.read()
-
-    def to_model(self, batch: Tensor | PendingPoints) -> Tensor:
-        return batch if isinstance(batch, Tensor) else batch.read()
 
     def decode(self, encoded: Tensor) -> NDArray[np.float32]:
         return self.spec.decode(encoded)
 
-    def show(self, thing: NDArray[np.float32], ax: Any) -> str:
+    def show(self, thing: NDArray[np.float32], ax: Axes) -> str:
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
         x = left + (thing[:, 0] + 1) / 2 * (right - left)
         y = top + (thing[:, 1] + 1) / 2 * (bottom - top)
@@ -97,21 +88,21 @@ class PointBlock(Block):
     def outputs(self) -> int | None:
         return None if self.n_points is None else 2 * self.n_points
 
-    def loss_func(self) -> Any:
+    def loss_func(self) -> MSELossFlat:
         return MSELossFlat()
 
-    def metric(self) -> Any:
+    def metric(self) -> Metric:
         return rmse
 
 
-def _pairs(value: Any) -> NDArray[np.float32]:
+def _pairs(value: Value) -> NDArray[np.float32]:
     points = np.asarray(value, dtype=np.float32)
     if points.size % 2 or points.size == 0:
         raise ShapeError(f"the points have the shape {points.shape}; expected (K, 2), an x and a y each")
     return points.reshape(-1, 2)
 
 
-def _to_unit(points: NDArray[np.float32], frame: tuple[int, int]) -> NDArray[np.float32]:
+def _to_unit(points: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
     height, width = frame
     # A coordinate k names the centre of pixel k, which lies half a pixel from its edge.
     return ((2 * points + 1) / np.array([width, height], dtype=np.float32) - 1).astype(np.float32)

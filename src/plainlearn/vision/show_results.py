@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.block_loaders import BlockLoaders, show_samples
 from plainlearn.train.loop import Learner
+
+if TYPE_CHECKING:
+    from plainlearn.core.figures import Axes
 
 
 def show_results(
@@ -33,18 +36,14 @@ def show_results(
     target = dls.blocks[-1]
     samples = dls.decoded_samples(batch, ds_idx, max_n)
     answered = [(*sample[:-1], target.decode(decoded[i])) for i, sample in enumerate(samples)]
-    if _is_drawn(target):
+    if target.geometry != "none":  # such a target is seen in its picture, as masks and points are
         both: list[tuple[Any, ...]] = [each for pair in zip(samples, answered, strict=True) for each in pair]
         titles = ["target", "prediction"] * len(samples)
         show_samples(dls.blocks, both, nrows, ncols or 2 * min(len(samples), 2), figsize, titles)
         return
+    no_axes = cast("Axes", None)  # what is read beside its picture draws nothing
     titles = [
-        f"{target.show(sample[-1], None)}\n{target.show(answer[-1], None)}"
+        f"{target.show(sample[-1], no_axes)}\n{target.show(answer[-1], no_axes)}"
         for sample, answer in zip(samples, answered, strict=True)
     ]
     show_samples(dls.blocks, samples, nrows, ncols, figsize, titles)
-
-
-def _is_drawn(target: Any) -> bool:
-    """Whether a target is seen in its picture, as masks and points are, and not read beside it."""
-    return target.geometry != "none"
