@@ -17,9 +17,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from plainlearn.audit.checks import Audit, audit_folder
-from plainlearn.audit.page import page
-from plainlearn.audit.thumbnails import thumbnail
+from plainlearn.audit.findings import page_html
 from plainlearn.core.errors import ArgumentError, StorageError
+from plainlearn.images.html import thumbnail
 
 HOSTILE = "<script>document.title='hurt'<b onload=x>&amp;\"'.png"
 
@@ -84,7 +84,7 @@ def test_the_page_is_whole_has_its_pictures_and_trusts_no_name(folder: Path, tmp
 
 
 def test_nothing_found_is_said(folder: Path) -> None:
-    assert "Nothing was found that speaks against training." in page(Audit(2, {"cat": 2}, {"all": 2}))
+    assert "Nothing was found that speaks against training." in page_html(Audit(2, {"cat": 2}, {"all": 2}))
 
 
 def test_long_findings_are_cut_and_counted(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_long_findings_are_cut_and_counted(tmp_path: Path) -> None:
         file = tmp_path / "cat" / f"{number}.png"
         file.parent.mkdir(exist_ok=True)
         file.write_text("x")
-    text = page(audit_folder(tmp_path))
+    text = page_html(audit_folder(tmp_path))
     assert text.count("<figure>") == 48 and "… and 12 more" in text
 
 

@@ -12,12 +12,12 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plainlearn.audit.findings import Audit, Finding, Severity
-from plainlearn.audit.near_duplicates import connected, near_pairs
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.paths import Path, shown
 from plainlearn.data.items import find_files, image_extensions
@@ -33,8 +33,9 @@ _SUFFIXES = {
     "BMP": {".bmp", ".dib"},
     "WEBP": {".webp"},
 }
-_SMALLEST_FOR_ALIKE = 64  # pixels: below, different digits look as alike as copies of one photo
-_MOST_FOR_ALIKE = 20_000  # the search compares all with all
+_SMALLEST_FOR_NEAR = 64  # pixels: below, different digits look as alike as copies of one photo
+_NEAR = 0.99  # correlation of two pictures of 16 × 16 from which they count as near duplicates
+_MOST_FOR_NEAR = 20_000  # the search compares all with all
 _TINY, _HUGE = 32, 50_000_000  # shorter side in pixels; pixels in all
 _IMBALANCE = 10  # times as many images in the largest class as in the smallest
 
@@ -65,10 +66,10 @@ def audit_folder(folder: str | os.PathLike[str]) -> Audit:
 
 def audit(
     files: Sequence[str | os.PathLike[str]],
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[object] | None = None,
     sides: Sequence[str] | None = None,
     *,
-    classes: Sequence[Any] = (),
+    classes: Sequence[object] = (),
     problems: Mapping[int, str] | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> Audit:
@@ -96,8 +97,8 @@ def audit(
     )
     found = [
         *search.unreadable(),
-        *search.copies(),
-        *search.alike(),
+        *search.duplicates(),
+        *search.near_duplicates(),
         *search.misnamed(),
         *search.sizes(),
         *search.class_names({str(label) for label in classes}),
@@ -122,7 +123,7 @@ class _Search:
         facts: list[Facts],
     ) -> None:
         self.paths, self.names, self.labels, self.sides, self.facts = paths, names, labels, sides, facts
-        self.sound = [place for place, fact in enumerate(facts) if not fact.problem]
+        self.readable = [place for place, fact in enumerate(facts) if not fact.problem]
 
     def unreadable(self) -> list[Finding]:
         bad = [place for place, fact in enumerate(self.facts) if fact.problem]
@@ -142,58 +143,58 @@ class _Search:
         ]
         return [replace(found, groups=[[each] for each in told])]
 
-    def copies(self) -> list[Finding]:
+    def duplicates(self) -> list[Finding]:
         """Files with the same bytes."""
         same: defaultdict[str, list[int]] = defaultdict(list)
-        for place in self.sound:
+        for place in self.readable:
             same[self.facts[place].digest].append(place)
-        return self._doubles(
+        return self._duplicates(
             [group for group in same.values() if len(group) > 1], "The same image", exact=True
         )
 
-    def alike(self) -> list[Finding]:
+    def near_duplicates(self) -> list[Finding]:
         """Files whose pictures can hardly be told apart."""
         large = [
-            p for p in self.sound if min(self.facts[p].width, self.facts[p].height) >= _SMALLEST_FOR_ALIKE
+            p for p in self.readable if min(self.facts[p].width, self.facts[p].height) >= _SMALLEST_FOR_NEAR
         ]
-        if not 2 <= len(large) <= _MOST_FOR_ALIKE:
+        if not 2 <= len(large) <= _MOST_FOR_NEAR:
             return []
-        pairs = near_pairs(np.stack([self.facts[place].picture() for place in large]))
-        groups = connected([(large[a], large[b]) for a, b in pairs
+        pairs = _near_pairs(np.stack([self.facts[place].picture() for place in large]))
+        groups = _connected([(large[a], large[b]) for a, b in pairs
                              if self.facts[large[a]].digest != self.facts[large[b]].digest])  # fmt: skip
-        return self._doubles(groups, "Almost the same image", exact=False)
+        return self._duplicates(groups, "Almost the same image", exact=False)
 
-    def _doubles(self, groups: list[list[int]], what: str, *, exact: bool) -> list[Finding]:
+    def _duplicates(self, groups: list[list[int]], what: str, *, exact: bool) -> list[Finding]:
         kind = "" if exact else "near-"
         leaks: list[list[int]] = []
-        quarrels: list[list[int]] = []
-        plain: list[list[int]] = []
+        conflicts: list[list[int]] = []
+        copies: list[list[int]] = []
         for group in groups:
             crosses = len({self.sides[place] for place in group}) > 1
             differs = len({frozenset(self.labels[place]) for place in group}) > 1
             if differs:
-                quarrels.append(group)
+                conflicts.append(group)
             if crosses:
                 leaks.append(group)
             if not crosses and not differs:
-                plain.append(group)
+                copies.append(group)
         found: list[Finding] = []
         worst: Severity = "error" if exact else "warning"
-        told: list[tuple[str, Severity, list[list[int]], str, str]] = [
+        kinds: list[tuple[str, Severity, list[list[int]], str, str]] = [
             (
                 "leak", worst, leaks, f"{what} is in training and in validation",
                 "The score would flatter the model. Keep copies on one side: GroupSplitter, or remove one.",
             ),
             (
-                "label-conflict", worst, quarrels, f"{what} has different labels",
+                "label-conflict", worst, conflicts, f"{what} has different labels",
                 "At most one label can be right. Look at them and correct the others.",
             ),
             (
-                "duplicate", "warning" if exact else "note", plain, f"{what} is there more than once",
+                "duplicate", "warning" if exact else "note", copies, f"{what} is there more than once",
                 "It counts more than others. Remove the copies if that is not meant.",
             ),
         ]  # fmt: skip
-        for name, severity, members, text, advice in told:
+        for name, severity, members, text, advice in kinds:
             if members:
                 text += ": once" if len(members) == 1 else f": {len(members)} times"
                 found.append(
@@ -207,18 +208,20 @@ class _Search:
         def ending(place: int) -> str:
             return os.path.splitext(self.paths[place])[1].lower()  # noqa: PTH122
 
-        wrong = [p for p in self.sound if ending(p) not in _SUFFIXES.get(self.facts[p].kind, {ending(p)})]
+        wrong = [p for p in self.readable if ending(p) not in _SUFFIXES.get(self.facts[p].kind, {ending(p)})]
         return self._about(
             "wrong-extension", "note", wrong, "{} not of the kind that the name says",
             "They are read by their contents; other programs may not.",
         )  # fmt: skip
 
     def sizes(self) -> list[Finding]:
-        shorter = [min(self.facts[p].width, self.facts[p].height) for p in self.sound]
+        shorter = [min(self.facts[p].width, self.facts[p].height) for p in self.readable]
         # A set of small images, such as digits, is what it is; single small ones among large ones are a mistake.
         usual = float(np.median(shorter)) if shorter else 0.0
-        tiny = [p for p, side in zip(self.sound, shorter, strict=True) if side < _TINY and usual >= 2 * _TINY]
-        huge = [p for p in self.sound if self.facts[p].width * self.facts[p].height > _HUGE]
+        tiny = [
+            p for p, side in zip(self.readable, shorter, strict=True) if side < _TINY and usual >= 2 * _TINY
+        ]
+        huge = [p for p in self.readable if self.facts[p].width * self.facts[p].height > _HUGE]
         return [
             *self._about(
                 "tiny", "warning", tiny, f"{{}} smaller than {_TINY} pixels on a side",
@@ -242,7 +245,7 @@ class _Search:
 
     def class_names(self, expected: set[str]) -> list[Finding]:
         present: defaultdict[str, set[str]] = defaultdict(set)
-        for place in self.sound:
+        for place in self.readable:
             present[self.sides[place]].update(self.labels[place])
         found_somewhere = {label for labels in present.values() for label in labels}
         every = expected | {label for texts in self.labels for label in texts}
@@ -264,12 +267,12 @@ class _Search:
                     else "The score says nothing about them."
                 )
                 text = f"Classes without an image in {side}"
-                worth: Severity = "warning" if trained else "note"
-                found.append(Finding("missing-class", worth, text, advice, [[name] for name in missing]))
+                severity: Severity = "warning" if trained else "note"
+                found.append(Finding("missing-class", severity, text, advice, [[name] for name in missing]))
         return found
 
     def class_counts(self) -> list[Finding]:
-        counts = Counter(label for place in self.sound for label in self.labels[place])
+        counts = Counter(label for place in self.readable for label in self.labels[place])
         found: list[Finding] = []
         if len(counts) < 2:
             return found
@@ -297,9 +300,9 @@ class _Search:
         return [[self.paths[place] for place in group] for group in groups]
 
 
-def _label_texts(label: Any) -> tuple[str, ...]:
+def _label_texts(label: object) -> tuple[str, ...]:
     if isinstance(label, tuple):
-        return tuple(map(str, cast("tuple[Any, ...]", label)))
+        return tuple(map(str, cast("tuple[object, ...]", label)))
     return (str(label),)
 
 
@@ -316,3 +319,39 @@ def _relative(file: str | os.PathLike[str], root: str | os.PathLike[str] | None)
         return name
     base = os.fspath(root)
     return os.path.relpath(name, base) if os.path.abspath(name).startswith(os.path.abspath(base)) else name  # noqa: PTH100
+
+
+# ---- pictures that can hardly be told apart: which pairs there are, and which groups they make
+
+
+def _near_pairs(pictures: NDArray[np.uint8], block: int = 2048) -> list[tuple[int, int]]:
+    """Pairs (a, b), a < b, of pictures (N, 16, 16) whose grey levels correlate by `_NEAR` or more."""
+    flat = pictures.reshape(len(pictures), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(flat, axis=1, keepdims=True)
+    plain = norms[:, 0] < 1e-3 * flat.shape[1]  # one even grey resembles every other
+    flat /= np.maximum(norms, 1e-6)
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(flat), block):
+        rows, columns = np.nonzero(flat[start : start + block] @ flat[start:].T >= _NEAR)
+        for a, b in zip((rows + start).tolist(), (columns + start).tolist(), strict=True):
+            if a < b and not plain[a] and not plain[b]:
+                pairs.append((a, b))
+    return pairs
+
+
+def _connected(pairs: list[tuple[int, int]]) -> list[list[int]]:
+    """Groups of places that pairs join."""
+    leader: dict[int, int] = {}
+
+    def find(place: int) -> int:
+        while leader.setdefault(place, place) != place:
+            place = leader[place]
+        return place
+
+    for a, b in pairs:
+        leader[find(b)] = find(a)
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for place in leader:
+        groups[find(place)].append(place)
+    return [sorted(group) for group in groups.values()]

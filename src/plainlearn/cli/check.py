@@ -25,8 +25,8 @@ def check(
     The exit code is 1 when errors were found: unreadable files, copies in validation or under two labels.
     """
     from plainlearn.audit.checks import audit_folder
-    from plainlearn.audit.html import PAGE
     from plainlearn.core.wholefile import check_replaceable
+    from plainlearn.images.html import PAGE
 
     if html is not None:
         check_replaceable(html, PAGE, force=force)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from plainlearn._version import __version__
-from plainlearn.audit.html import PAGE, document, picture, text
-from plainlearn.audit.page import findings
+from plainlearn.audit.findings import findings_html
 from plainlearn.core.wholefile import write_whole
+from plainlearn.images.html import PAGE, document, picture, text
 from plainlearn.inference.evaluation import SURE, Evaluation
 from plainlearn.metrics.intervals import wilson
 from plainlearn.runs import charts
@@ -224,7 +224,7 @@ def _data(told: ReportData) -> str:
             f"<p>{len(told.left_out)} files could not be used and were left out; nothing was deleted.</p><ul>{listed}"
             f"{f'<li>… and {more} more</li>' if more > 0 else ''}</ul>"
         )
-    told_findings = findings(told.audit) if told.audit is not None else ""
+    told_findings = findings_html(told.audit) if told.audit is not None else ""
     return (
         _section(
             "What it learned from",

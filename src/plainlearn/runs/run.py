@@ -20,7 +20,6 @@ import torch
 
 from plainlearn._version import __version__
 from plainlearn.audit.findings import MARKS
-from plainlearn.audit.html import PAGE
 from plainlearn.core.device import default_device
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
@@ -28,6 +27,7 @@ from plainlearn.core.seed import set_seed
 from plainlearn.core.tensorfile import TENSORFILE
 from plainlearn.core.wholefile import check_replaceable
 from plainlearn.data.block_loaders import BlockLoaders
+from plainlearn.images.html import PAGE
 from plainlearn.inference import onnx_graph
 from plainlearn.inference.evaluation import of_classes, of_labels
 from plainlearn.inference.modelfile import write_model_file

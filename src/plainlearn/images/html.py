@@ -8,14 +8,17 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from plainlearn._version import __version__
-from plainlearn.audit.thumbnails import thumbnail
+from plainlearn.core.errors import DataError, MissingFileError
 from plainlearn.core.paths import shown
 from plainlearn.core.wholefile import Mark
+from plainlearn.images.load import load_image
+from plainlearn.images.pixels import Pixels
 
-__all__ = ["PAGE", "document", "picture", "text"]
+__all__ = ["PAGE", "document", "picture", "text", "thumbnail"]
 
 PAGE: Final = Mark(b'<meta name="generator" content="plainlearn ')
 
@@ -92,6 +95,17 @@ def picture(path: str) -> str:
     return (
         f'<img{small} alt="{where}" src="data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}">'
     )
+
+
+def thumbnail(path: str, side: int) -> Pixels | None:
+    """The image, its longer side `side` pixels or less; of a damaged one what can be had; None if that is nothing."""
+    try:
+        pixels = load_image(path, draft_to=side, strict=False)
+    except (DataError, MissingFileError):
+        return None  # the report says why, and is what the picture stands in
+    small = Image.fromarray(pixels)
+    small.thumbnail((side, side))
+    return np.asarray(small)
 
 
 def text(name: str) -> str:
