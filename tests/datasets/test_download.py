@@ -180,6 +180,18 @@ def test_a_folder_that_the_user_put_there_is_used(home):
     assert untar_data(URLs.PETS) == home / "data" / "oxford-iiit-pet"
 
 
+def test_a_folder_that_the_user_put_there_is_not_replaced(web, home):
+    mine = home / "data" / "pets" / "mine.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(
+        DataError, match=r"data/pets was not made by untar_data.*\n  Try moving it away, or data="
+    ):
+        untar_data(web.on("/pets.tgz", web.body(PETS)), force_download=True)
+    assert contents(home / "data" / "pets") == {"mine.jpg": b"mine"}
+    assert web.requests == []
+
+
 def test_an_empty_folder_is_filled(web, home):
     (home / "data" / "pets").mkdir(parents=True)
     assert contents(untar_data(web.on("/pets.tgz", web.body(PETS))))

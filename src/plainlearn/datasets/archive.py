@@ -107,25 +107,20 @@ def extract(
         raise ArgumentError(f"name is {name!r}; expected the name of one folder", try_='name="pets"')
     stem = name or archive_stem(archive.name)
     make_folder(dest)
-    with locked(dest, stem), _hidden_folder(dest, stem) as work:
-        tree = _unpacked(archive, work / "tree", limits or Limits(), show_progress)
-        result, top = tree.finish()
-        target = dest / (name or top or stem)
-        _put_in_place(result, target, work, overwrite=overwrite)
-        return target
-
-
-@contextmanager
-def _hidden_folder(dest: Path, stem: str) -> Generator[Path]:
-    """A new hidden folder in `dest`, for as long as the `with` lasts. The caller has the lock of `stem`."""
-    with writing(dest):
-        _sweep(dest, holding=stem)
-        work = Path(tempfile.mkdtemp(prefix=f".{stem}.", suffix=".partial", dir=dest))
-    try:
-        yield work
-    finally:
-        # What cannot be removed now, the next call removes; an error on its way out must not be hidden by another.
-        shutil.rmtree(work, ignore_errors=True)
+    with locked(dest, stem):
+        with writing(dest):
+            _sweep(dest, holding=stem)
+            # What it cannot remove, the next call removes; an error on its way out must not be hidden by another.
+            hidden = tempfile.TemporaryDirectory(
+                prefix=f".{stem}.", suffix=".partial", dir=dest, ignore_cleanup_errors=True
+            )
+        with hidden:
+            work = Path(hidden.name)
+            tree = _unpacked(archive, work / "tree", limits or Limits(), show_progress)
+            result, top = tree.finish()
+            target = dest / (name or top or stem)
+            _put_in_place(result, target, work, overwrite=overwrite)
+    return target
 
 
 def _sweep(dest: Path, *, holding: str) -> None:

@@ -20,6 +20,7 @@ from plainlearn.core.paths import Path
 from plainlearn.datasets.byte_progress import say
 from plainlearn.datasets.storage import (
     cache_home,
+    file_in_the_way,
     file_sha256,
     locked,
     make_folder,
@@ -52,14 +53,14 @@ def untar_data(
 
     The archive is looked for in `PLAINLEARN_MIRROR`, a folder or an address that holds archives by their file
     names; then in plainlearn itself, which has MNIST_SAMPLE on board; then at `url`. `force_download` does so
-    although the folder is there, and replaces it once the new one is complete.
+    although the folder is there, and replaces it, if `untar_data` made it, once the new one is complete.
 
     `base` is the cache folder, otherwise `PLAINLEARN_HOME` or the system's place for caches; `data` is where
     the folder is made, otherwise base/data. The archive must have the `sha256` given, else the one known for
     this address, else the one it had when it was first seen here. `limits` says how much it may hold.
 
-    Raises `DownloadError` if the archive cannot be had, is not the one expected, damaged or hostile, or if the
-    disk is full or read-only: then nothing half-made is left.
+    Raises `DataError` if it would replace a folder that is not its own, and `DownloadError` if the archive cannot be
+    had, is not the one expected, damaged or hostile, or if the disk is full or read-only: then nothing half-made is left.
 
     So `untar_data(URLs.MNIST_SAMPLE).ls()` shows labels.csv, train, valid and the README, on any machine, offline.
     """
@@ -77,6 +78,11 @@ def untar_data(
         folder, record = _folder_of(url, place, stem)
         if not force_download and _is_filled(folder):  # another process was quicker
             return folder
+        if record is None and _is_filled(folder):
+            raise DataError(
+                f"{folder} was not made by untar_data, so force_download does not replace it",
+                try_="moving it away, or data= for another place",
+            )
         if sha256 is not None:
             expected = normal_sha256(sha256)
         else:
@@ -153,11 +159,7 @@ def _is_filled(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     except NotADirectoryError as error:
-        in_the_way = next(place for place in (folder, *folder.parents) if place.exists())
-        raise DownloadError(
-            f"{folder} cannot be used: {in_the_way} is a file; expected a folder",
-            try_="moving that file away, or export PLAINLEARN_HOME=/another/folder",
-        ) from error
+        raise file_in_the_way(f"{folder} cannot be used", folder) from error
 
 
 # ---------------------------------------------------------------- the archive, and who has it

@@ -40,16 +40,19 @@ def cache_home() -> Path:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it. Raises `DownloadError` naming what is in the way."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        in_the_way = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-        if not in_the_way.is_dir():
-            raise DownloadError(
-                f"the folder {folder} cannot be made: {in_the_way} is a file; expected a folder",
-                try_=f"moving that file away, or {_ELSEWHERE}",
-            ) from error
-        raise _storage_error(error, folder) from error
+    with writing(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise file_in_the_way(f"the folder {folder} cannot be made", folder) from error
+
+
+def file_in_the_way(what: str, folder: Path) -> DownloadError:
+    """Our error for `what` failed because there is a file where `folder`, or one above it, should be."""
+    in_the_way = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    return DownloadError(
+        f"{what}: {in_the_way} is a file; expected a folder", try_=f"moving that file away, or {_ELSEWHERE}"
+    )
 
 
 @contextmanager
