@@ -19,8 +19,8 @@ from harness import add_data_option, pets_in
 from presizing_scenes import LARGE, SIZE, Scene, drawn, draws, ideal, in_view, photos
 
 from plainlearn.augment.geometry import compose, fit, to_pixels
-from plainlearn.augment.sampling.cpu import sample_pictures
 from plainlearn.augment.sampling.kernel import CUBIC, TERMS, Kernel
+from plainlearn.augment.sampling.sample import sample_on_cpu
 
 Vector = npt.NDArray[np.float64]
 # Where between box (0) and Lanczos (1) to aim, and how much a scene counts.
@@ -44,7 +44,7 @@ class Case:
 
     def read(self, kernel: Kernel) -> npt.NDArray[np.float32]:
         out = np.empty((1, 3, SIZE, SIZE), np.float32)
-        sample_pictures([self.picture], self.maps, out, kernel, "reflection", None, 1)
+        sample_on_cpu([self.picture], self.maps, out, kernel, "reflection", None, 1)
         return out[0].reshape(3, -1).T[self.where] * 255
 
     def error(self, kernel: Kernel) -> Vector:

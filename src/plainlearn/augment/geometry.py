@@ -8,7 +8,7 @@ Maps are numpy arrays (N, 3, 3) of float64, one a picture, on the CPU: drawing a
 microseconds, autocast and default devices cannot touch them, and only N×9 numbers ever travel to a GPU.
 What a parameter is (one number, or N of them) is up to the caller; the result's N follows.
 
-Nothing here knows of pixels' values; `sampling.py` reads those.
+Nothing here knows of pixels' values; `sampling/` reads those.
 """
 
 from __future__ import annotations

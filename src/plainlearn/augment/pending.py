@@ -23,9 +23,9 @@ from plainlearn.augment.sampling.sample import Layout, level_curves, sample_imag
 
 @dataclass(frozen=True, eq=False)
 class PendingImage(Pending):
-    """Pictures, uint8 (H, W, C) each, of their original size or as drafts (see `draft.ScaledJpeg`).
+    """Pictures, uint8 (H, W, C) each, of their original size or decoded smaller (see `ScaledJpeg`).
 
-    `curves` turn levels into values; see `sampling.level_curves`.
+    `curves` turn levels into values; see `level_curves`.
     """
 
     curves: Tensor | None = None

@@ -23,6 +23,7 @@ Lanczos Filtering in One and Two Dimensions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -52,10 +53,11 @@ class Kernel:
     rest: tuple[float, float] = (0.0, 0.0)  # a₁, a₂
     moving: tuple[tuple[float, ...], ...] = ()  # b₁, b₂, b₃, each of TERMS
 
-    @property
+    @cached_property
     def triangle(self) -> bool:
         return not self.moving
 
+    @cached_property
     def packed(self) -> npt.NDArray[np.float32]:
         """As numbers for the backends: radius, share, a₁, a₂, then b₁, b₂, b₃; the triangle has zeros there."""
         moving = np.array(self.moving or ((0.0,) * TERMS,) * 3)

@@ -5,7 +5,7 @@ compiled to the machine's own vectors, AVX-512, AVX2 or NEON, without a compiler
 called inside numba functions only. Addresses are plain integers: what is at them, the caller must know.
 """
 
-# numba and llvmlite have no types for checkers; the one user of this file, sampling_numba, is typed at its border.
+# numba and llvmlite have no types for checkers; the one user of this file is `numba_loops`, and what calls that is typed.
 # pyright: basic
 from __future__ import annotations
 

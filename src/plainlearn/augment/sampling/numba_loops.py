@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from plainlearn.augment.sampling import lanes as sampling_lanes
+from plainlearn.augment.sampling import lanes
 from plainlearn.augment.sampling.kernel import FAR, HORIZON, NEAREST, RAMP, WIDEST
 
-v: Any = sampling_lanes
+v: Any = lanes
 _F = np.float32
-LANES = _RUN = sampling_lanes.LANES
+LANES = _RUN = lanes.LANES
 _ROW = 4 * _RUN  # bytes in one vector
 
 
@@ -31,7 +31,7 @@ def compiled(function: Callable[..., object]) -> Any:
     """Compiled at first use and kept on disk, or, where no folder can be written, for this process only.
 
     numba keeps what it compiled until the function's own file changes: touch this one after a change in
-    sampling_lanes or sampling_kernel.
+    lanes or kernel.
     """
     options = {"nogil": True, "error_model": "numpy"}
     try:

@@ -2,7 +2,7 @@
 
 The picture is interpolated a single time, from its 8-bit original to the finished float batch, by a cubic
 kernel as wide as the map's own footprint, and lighting and normalisation ride along as tables of levels.
-What is computed is written in `sampling_kernel.py`; three backends compute it, equal within 1/255:
+What is computed is written in `kernel.py`; three backends compute it, equal within 1/255:
 
 - `numba`: the CPU, compiled at first use and kept on disk; needs no compiler on the machine;
 - `triton`: CUDA, uint8 in and the normalised batch out in one kernel, no host sync;
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -22,8 +23,8 @@ import torch
 from torch import Tensor
 
 from plainlearn.augment.geometry import Maps, check_maps, to_pixels
-from plainlearn.augment.sampling import torch_ops as sampling_torch
-from plainlearn.augment.sampling.kernel import KERNELS, PAD_CODES, Mode, PadMode
+from plainlearn.augment.sampling import torch_ops
+from plainlearn.augment.sampling.kernel import KERNELS, PAD_CODES, Kernel, Mode, PadMode
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, MissingExtraError, ShapeError
 
 Backend = Literal["auto", "numba", "triton", "torch"]
@@ -90,9 +91,9 @@ def sample_images(
         if chosen == "numba":
             _sample_numba(pictures, pixel_maps, out, mode, pad_mode, curves, threads)
         elif chosen == "triton" and mode in KERNELS:
-            from plainlearn.augment.sampling import triton_kernel as sampling_triton
+            from plainlearn.augment.sampling import triton_kernel
 
-            sampling_triton.sample_pictures(pictures, pixel_maps, out, KERNELS[mode], pad_mode, curves)
+            triton_kernel.sample_pictures(pictures, pixel_maps, out, KERNELS[mode], pad_mode, curves)
         else:
             _sample_torch(pictures, pixel_maps, out, mode, pad_mode, curves)
     return out
@@ -133,12 +134,10 @@ def sample_labels(
     pixel_maps = _pixel_maps(pictures, maps, size)
     out = torch.empty((len(pictures), *size), dtype=first.dtype, device=first.device)
     if _choose(backend, first.device) == "numba":
-        from plainlearn.augment.sampling.cpu import sample_masks
-
-        sample_masks([mask.numpy() for mask in pictures], pixel_maps, out.numpy(), pad_mode)
+        _labels_on_cpu([mask.numpy() for mask in pictures], pixel_maps, out.numpy(), pad_mode)
         return out
     for i, mask in enumerate(pictures):
-        out[i] = sampling_torch.sample_labels_batch(mask[None], pixel_maps[i : i + 1], size, pad_mode)[0]
+        out[i] = torch_ops.sample_labels_batch(mask[None], pixel_maps[i : i + 1], size, pad_mode)[0]
     return out
 
 
@@ -160,10 +159,8 @@ def _sample_numba(
     curves: Tensor | None,
     threads: int | None,
 ) -> None:
-    from plainlearn.augment.sampling.cpu import sample_pictures
-
     wide = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
-    sample_pictures(
+    sample_on_cpu(
         [picture.numpy() for picture in pictures],
         pixel_maps,
         wide.numpy(),
@@ -181,6 +178,94 @@ def _threads_for(out: Tensor) -> int:
     return max(1, min(torch.get_num_threads(), out.numel() // out.shape[1] // _WORTH_A_THREAD))
 
 
+def sample_on_cpu(
+    pictures: list[npt.NDArray[np.uint8]],
+    pixel_maps: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float32],
+    kernel: Kernel | None,
+    pad_mode: PadMode,
+    curves: npt.NDArray[np.float32] | None,
+    threads: int,
+) -> None:
+    """Fill `out` (N, C, h, w) from pictures (H, W, C) through pixel maps; kernel None is nearest.
+
+    The loops are compiled by numba at first use, some 4 s of CPU, and kept on disk, from where they load in 0.4 s. Chosen
+    over a C extension, which would need a wheel for every platform and Python or a compiler on the user's machine, for
+    the same speed; and over numba's own parallel loops, which are not safe to enter from several threads at once: these
+    release the lock and any thread may call them.
+    """
+    loops, channels = _loops(), out.shape[1]
+    if channels > loops.LANES:  # a pixel has to fit into a vector
+        for some in (slice(first, first + loops.LANES) for first in range(0, channels, loops.LANES)):
+            part, table = np.empty_like(out[:, some]), None if curves is None else curves[:, some].copy()
+            parts = [picture[..., some] for picture in pictures]
+            sample_on_cpu(parts, pixel_maps, part, kernel, pad_mode, table, threads)
+            out[:, some] = part
+        return
+    tables = np.zeros((1, 1, 257), np.float32) if curves is None else curves
+    height = out.shape[2]
+    bands = -(-threads // len(pictures))
+    edges = [height * band // bands for band in range(bands + 1)]
+    if bands > 1:
+        pictures = [_interleaved(picture) for picture in pictures]
+
+    def work(task: tuple[int, int]) -> None:
+        i, band = task
+        rows = edges[band], edges[band + 1]
+        table = tables[i if curves is not None else 0]
+        picture = _interleaved(pictures[i])
+        if kernel is None:
+            loops.nearest_rows(picture, pixel_maps[i], out[i], rows[0], rows[1], PAD_CODES[pad_mode])
+            loops.apply_tables(out[i], rows[0], rows[1], curves is not None, table)
+        else:
+            loops.sample_rows(
+                picture, pixel_maps[i], out[i], rows[0], rows[1], kernel.packed, kernel.triangle,
+                PAD_CODES[pad_mode], curves is not None, table,
+            )  # fmt: skip
+
+    tasks = [(i, band) for i in range(len(pictures)) for band in range(bands)]
+    if threads == 1:
+        for task in tasks:
+            work(task)
+        return
+    # Made for this call: a pool that outlived it would be dead, and hang, in a forked worker.
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, tasks):
+            pass
+
+
+def _labels_on_cpu(
+    masks: list[npt.NDArray[Any]],
+    pixel_maps: npt.NDArray[np.float64],
+    out: npt.NDArray[Any],
+    pad_mode: PadMode,
+) -> None:
+    """Fill `out` (N, h, w) with the labels of the nearest pixels of masks (H, W) of its dtype."""
+    # Labels are copied, never read, so unsigned integers of the same width do: four compilations at most.
+    bits = np.dtype(f"u{out.itemsize}")
+    for mask, pixel_map, labels in zip(masks, pixel_maps, out, strict=True):
+        _loops().nearest_labels(
+            np.ascontiguousarray(mask).view(bits), pixel_map, labels.view(bits), PAD_CODES[pad_mode]
+        )
+
+
+def _interleaved(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The picture with its channels side by side in memory, copied only if they are not."""
+    planes = picture.transpose(2, 0, 1)
+    if picture.shape[2] != 3 or picture.flags.c_contiguous or not planes.flags.c_contiguous:
+        return np.ascontiguousarray(picture)
+    packed = np.empty(picture.shape, np.uint8)
+    _loops().interleave(planes, packed)
+    return packed
+
+
+def _loops() -> Any:
+    """The compiled functions. numba is loaded here, when something is sampled, and not before."""
+    from plainlearn.augment.sampling import numba_loops
+
+    return numba_loops
+
+
 def _sample_torch(
     pictures: list[Tensor],
     pixel_maps: Maps,
@@ -196,8 +281,8 @@ def _sample_torch(
             stop += 1
         rows = slice(start, stop)
         batch = torch.stack(pictures[rows])
-        sampling_torch.sample_batch(batch, pixel_maps[rows], out[rows], KERNELS.get(mode), pad_mode)
-        sampling_torch.apply_curves(out[rows], None if curves is None else curves[rows])
+        torch_ops.sample_batch(batch, pixel_maps[rows], out[rows], KERNELS.get(mode), pad_mode)
+        torch_ops.apply_curves(out[rows], None if curves is None else curves[rows])
         start = stop
 
 

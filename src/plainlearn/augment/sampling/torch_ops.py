@@ -112,7 +112,7 @@ def _triangle(t: Tensor) -> Tensor:
 
 
 def _moving_shape(kernel: Kernel, g: Tensor) -> Callable[[Tensor], Tensor]:
-    """The kernel of `sampling_kernel` at 1/s = g, as a function of t."""
+    """The kernel of `kernel.py` at 1/s = g, as a function of t."""
     a1, a2 = kernel.rest
     h = (RAMP * (1 - g)).clamp(max=1)
     b = [h * (b1 + g * (b2 + g * b3)) for b1, b2, b3 in zip(*kernel.moving, strict=True)]

@@ -59,7 +59,7 @@ def sample_pictures(
     shifted = pixel_maps.copy()
     shifted[:, :2] -= shift[:, :, None] * pixel_maps[:, 2:]
     places = np.concatenate([sizes, shift.astype(np.int64), starts], axis=1)
-    numbers = np.concatenate([kernel.packed(), shifted.reshape(-1).astype(np.float32)])
+    numbers = np.concatenate([kernel.packed, shifted.reshape(-1).astype(np.float32)])
     pinned = out.device.type == "cuda"
     numbers_there, places_there = (
         (each.pin_memory() if pinned else each).to(out.device, non_blocking=True)
@@ -96,7 +96,7 @@ def _laid_out(pictures: list[Tensor]) -> tuple[Tensor, np.ndarray, tuple[int, in
 
 @triton.jit
 def _weight(t, shrink, numbers, triangle: tl.constexpr):
-    """The kernel of `sampling_kernel` at t, the picture being shrunk to 1/s = `shrink`."""
+    """The kernel of `kernel.py` at t, the picture being shrunk to 1/s = `shrink`."""
     if triangle:
         weight = tl.maximum(1.0 - tl.abs(t), 0.0)
     else:
