@@ -14,7 +14,7 @@ import pytest
 from browser import Tab, browser
 from serving import Running, png, running
 
-from plainlearn.app.page import Page
+from plainlearn.app.api import Page
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 

@@ -14,7 +14,7 @@ from patience import PATIENCE
 from serving import Quick, png, quick_model, running
 
 from plainlearn.app.limits import Limits
-from plainlearn.app.metrics import Metrics
+from plainlearn.app.monitoring import ServerMetrics
 from plainlearn.app.service import Service
 from plainlearn.core.errors import DataError
 
@@ -126,4 +126,4 @@ def test_no_request_fails_while_files_are_swapped_under_load(tmp_path: Path) -> 
 def test_a_first_file_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "it.plain").write_text("damaged")
     with pytest.raises(DataError, match="is damaged"):
-        Service(tmp_path / "it.plain", Limits(), Metrics(), load=quick_model)
+        Service(tmp_path / "it.plain", Limits(), ServerMetrics(), load=quick_model)

@@ -16,8 +16,8 @@ import numpy as np
 from patience import PATIENCE
 
 from plainlearn.app.limits import Limits
-from plainlearn.app.metrics import Metrics
-from plainlearn.app.model import Model
+from plainlearn.app.monitoring import ServerMetrics
+from plainlearn.app.served import ServedModel
 from plainlearn.app.server import Server, Settings, listen
 from plainlearn.app.service import Service
 from plainlearn.core.errors import DataError
@@ -53,13 +53,13 @@ class Quick:
         return found, np.array(shares)
 
 
-def quick_model(file: Any, predictor: Any = None) -> Model:
+def quick_model(file: Any, predictor: Any = None) -> ServedModel:
     """A model whose digest is what the file says, so that another file is another model."""
     said = Path(file).read_text()
     if said == "damaged":
         raise DataError(f"{file} is damaged: it says so")
     facts = {"labels": LABELS, "about": "Pictures, dark or light."}
-    return Model(predictor or Quick(), Path(file).name, said, facts, unlike_above=0.75)
+    return ServedModel(predictor or Quick(), Path(file).name, said, facts, unlike_above=0.75)
 
 
 class Running:
@@ -94,7 +94,7 @@ def running(folder: Path, predictor: Any = None, **settings: Any) -> Iterator[Ru
     if not file.exists():
         file.write_text("first")
     settings = {"limits": Limits(), "watch_seconds": 0.05} | settings
-    metrics, ready = Metrics(), threading.Event()
+    metrics, ready = ServerMetrics(), threading.Event()
     service = Service(file, settings["limits"], metrics, load=lambda found: quick_model(found, predictor))
     listener = listen("127.0.0.1", 0)
     server = Server(service, metrics, Settings(port=0, **settings))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,16 +18,14 @@ from starlette.exceptions import HTTPException
 from plainlearn._version import __version__
 from plainlearn.app.batcher import Full
 from plainlearn.app.guard import KNOWN
-from plainlearn.app.limits import Limits
-from plainlearn.app.metrics import PLAIN_TEXT, Metrics
-from plainlearn.app.model import Judged, Model
-from plainlearn.app.page import Page
-from plainlearn.app.refusals import FAILED, Refusal, as_json
+from plainlearn.app.limits import FAILED, Limits, Refusal, as_json
+from plainlearn.app.monitoring import PLAIN_TEXT, ServerMetrics
+from plainlearn.app.served import ScoredPrediction, ServedModel
 from plainlearn.app.service import Service
-from plainlearn.app.uploads import FIELD, Held, Upload, check_length, read_uploads
+from plainlearn.app.uploads import FIELD, Upload, UploadBudget, check_length, read_uploads
 from plainlearn.core.errors import DataError
 
-__all__ = ["PATHS", "make_app"]
+__all__ = ["PATHS", "Page", "make_app"]
 
 PATHS: Final = ("/", "/predict", "/info", "/health", "/metrics", "/reload", "/openapi.json")
 _MOST_LABELS: Final = 1000
@@ -133,14 +135,15 @@ def _refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _ANY: Final = (400, 401, 421, 431, 500)
 
 
-def make_app(service: Service, limits: Limits, metrics: Metrics, *, page: Page) -> FastAPI:
+def make_app(service: Service, limits: Limits, metrics: ServerMetrics) -> FastAPI:
     """The application, without the door: see `guard`."""
+    page = Page.read()
     app = FastAPI(
         title="plainlearn", version=__version__, docs_url=None, redoc_url=None,
         description="Predictions of a model file. Every refusal is one sentence in `error`.",
     )  # fmt: skip
-    held = Held(limits.uploads)
-    metrics.watch(lambda: service.inside, lambda: service.waiting, lambda: held.bytes)
+    budget = UploadBudget(limits.uploads)
+    metrics.watch(lambda: service.inside, lambda: service.waiting, lambda: budget.bytes)
     _handle_errors(app)
 
     @app.post(
@@ -172,9 +175,9 @@ def make_app(service: Service, limits: Limits, metrics: Metrics, *, page: Page) 
         check_length(request.headers.get("content-length"), limits)
         if not service.room_for(1):
             raise _full()
-        with held.request() as hold:
+        with budget.request() as take:
             uploads = await read_uploads(
-                request.headers.get("content-type", ""), _body_of(request), limits, hold
+                request.headers.get("content-type", ""), _body_of(request), limits, take
             )
             try:
                 model, found = await _unless_gone(request, service.ask([upload.data for upload in uploads]))
@@ -273,8 +276,14 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Made]) -> Mad
 
 
 def _answered(
-    model: Model, uploads: list[Upload], found: list[Judged | Exception], metrics: Metrics, *, top: int, unknown: bool
-) -> Response:  # fmt: skip
+    model: ServedModel,
+    uploads: list[Upload],
+    found: list[ScoredPrediction | Exception],
+    metrics: ServerMetrics,
+    *,
+    top: int,
+    unknown: bool,
+) -> Response:
     rows: list[dict[str, Any]] = []
     failed: list[Exception] = []
     for upload, judged in zip(uploads, found, strict=True):
@@ -367,3 +376,33 @@ def _handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, failed)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, other)
+
+
+# ---------------------------------------------------------------- the page
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page as one document, of the folder `web`, and its Content-Security-Policy: what is in it may run, by its
+    hash, and nothing else at all."""
+
+    content: bytes
+    policy: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """The page that comes with plainlearn."""
+        folder = files("plainlearn.app").joinpath("web")
+        style, script, markup = (
+            folder.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js", "page.html")
+        )
+        whole = markup.replace("/* page.css */", style).replace("/* page.js */", script)
+        policy = (
+            f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src blob: data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        return cls(whole.encode(), policy)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,6 +1,7 @@
-"""The door: everything that is asked of a request before anybody reads it, and the limits of time on its body.
+"""The door: everything that is asked of a request before anybody reads it, and the limits of time on its way.
 
-It is plain ASGI around the application, so that nothing inside can be reached past it.
+`Guard` is plain ASGI around the application, so that nothing inside can be reached past it. `protocol_with` is uvicorn's
+HTTP protocol with limits of time and size that it does not have: who sends or reads slowly is cut off.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from plainlearn.app.limits import Limits
-from plainlearn.app.log import log
-from plainlearn.app.metrics import Metrics
-from plainlearn.app.refusals import FAILED, Refusal, as_json
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["KNOWN", "OPEN_PATHS", "Guard", "hosts_of"]
+from plainlearn.app.limits import FAILED, Limits, Refusal, as_json
+from plainlearn.app.monitoring import ServerMetrics, log
+
+__all__ = ["KNOWN", "OPEN_PATHS", "Guard", "hosts_of", "protocol_with"]
 
 #: What is answered without a token: the page, which holds nothing but itself, and whether all is well.
 OPEN_PATHS: Final = frozenset({"/", "/health", "/openapi.json"})
@@ -26,6 +27,7 @@ OPEN_PATHS: Final = frozenset({"/", "/health", "/openapi.json"})
 KNOWN: Final = "plainlearn.known"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LINGER_SECONDS: Final = 2.0
+_SWEEP_SECONDS: Final = 1.0
 _HEADERS: Final[Mapping[str, str]] = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -53,7 +55,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: Any, *, hosts: Collection[str], token: str | None, limits: Limits, metrics: Metrics,
+        self, app: Any, *, hosts: Collection[str], token: str | None, limits: Limits, metrics: ServerMetrics,
         paths: Collection[str], by_address: bool = False, on_request: Callable[[str], Any] = lambda _: None,
     ) -> None:  # fmt: skip
         self._app, self._hosts, self._limits, self._metrics = app, frozenset(hosts), limits, metrics
@@ -224,3 +226,63 @@ class _Exchange:
             }
         )
         await self.send({"type": "http.response.body", "body": content})
+
+
+# ---------------------------------------------------------------- connections
+
+
+def protocol_with(limits: Limits) -> type[HttpToolsProtocol]:
+    """The class of a connection; uvicorn makes one object of it for each."""
+
+    class Limited(_LimitedProtocol):
+        allowed = limits
+
+    return Limited
+
+
+class _LimitedProtocol(HttpToolsProtocol):
+    """The time within which a request's head has to come, how long it may be, and how long an answer may lie unread.
+
+    uvicorn has a limit only for a connection that is idle after an answer; bodies are watched by `guard`.
+    """
+
+    allowed: Limits
+    _head_since: float | None
+    _unread_since: float | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        if len(self.connections) > self.allowed.connections:
+            transport.abort()
+            return
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Once a second, as long as the connection lasts; cheaper than a timer for each step of each request."""
+        transport, now = self.transport, self.loop.time()
+        unread = transport.get_write_buffer_size() > 0
+        if not unread:
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = now
+        late = self._head_since is not None and now - self._head_since > self.allowed.head_seconds
+        stuck = self._unread_since is not None and now - self._unread_since > self.allowed.unread_seconds
+        if late or stuck:
+            transport.abort()
+        elif self in self.connections:
+            self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_since is None and self.cycle.response_complete:
+            self._head_since = self.loop.time()
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_since is not None and self._head_bytes > self.allowed.head:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        self._head_since, self._head_bytes = None, 0
+        cast("Any", super()).on_headers_complete()

@@ -18,12 +18,9 @@ from typing import Any, Final
 import uvicorn
 
 from plainlearn.app.api import PATHS, make_app
-from plainlearn.app.guard import Guard, hosts_of
+from plainlearn.app.guard import Guard, hosts_of, protocol_with
 from plainlearn.app.limits import Limits
-from plainlearn.app.log import log
-from plainlearn.app.metrics import Metrics
-from plainlearn.app.page import Page
-from plainlearn.app.protocol import protocol_with
+from plainlearn.app.monitoring import ServerMetrics, log
 from plainlearn.app.service import Service
 from plainlearn.core.errors import ArgumentError
 
@@ -81,9 +78,9 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def guarded(service: Service, metrics: Metrics, settings: Settings) -> Guard:
+def guarded(service: Service, metrics: ServerMetrics, settings: Settings) -> Guard:
     """The whole application, its door included."""
-    app = make_app(service, settings.limits, metrics, page=Page.read())
+    app = make_app(service, settings.limits, metrics)
     local = is_local(settings.host)
     names = settings.names if local else (*settings.names, settings.host, socket.gethostname())
     return Guard(
@@ -103,7 +100,7 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         service: Service,
-        metrics: Metrics,
+        metrics: ServerMetrics,
         settings: Settings,
         *,
         on_start: Callable[[], Any] = lambda: None,
@@ -179,7 +176,7 @@ def serve(file: str | os.PathLike[str], settings: Settings, *, as_json: bool = F
         settings = replace(settings, token=secrets.token_urlsafe(24))
     listener = listen(settings.host, settings.port)
     try:
-        metrics = Metrics()
+        metrics = ServerMetrics()
         service = Service(file, settings.limits, metrics)
         said = _said_as_json if as_json else _said
         server = Server(

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 from plainlearn.app.batcher import Batcher, Budget
 from plainlearn.app.limits import Limits
-from plainlearn.app.log import log
-from plainlearn.app.metrics import Metrics
-from plainlearn.app.model import Judged, Model, load_model
+from plainlearn.app.monitoring import ServerMetrics, log
+from plainlearn.app.served import ScoredPrediction, ServedModel, load_model
 from plainlearn.core.errors import DataError, PlainlearnError
 from plainlearn.images.decode import decoding_cost
 from plainlearn.images.files import EncodedImage
@@ -22,12 +21,12 @@ from plainlearn.images.load import image_size
 __all__ = ["Service"]
 
 _TURNED: Final = 6  # any of EXIF's orientations that needs a second copy
-Answers = Batcher[EncodedImage, Any, Judged]
+Answers = Batcher[EncodedImage, Any, ScoredPrediction]
 
 
 @dataclass(frozen=True)
 class _InUse:
-    model: Model
+    model: ServedModel
     answers: Answers
     since: datetime
 
@@ -42,9 +41,9 @@ class Service:
         self,
         file: str | os.PathLike[str],
         limits: Limits,
-        metrics: Metrics,
+        metrics: ServerMetrics,
         *,
-        load: Callable[[str | os.PathLike[str]], Model] = load_model,
+        load: Callable[[str | os.PathLike[str]], ServedModel] = load_model,
     ) -> None:
         self.file, self._limits, self._metrics, self._load = file, limits, metrics, load
         self._budget = Budget(limits.pixels)
@@ -55,7 +54,7 @@ class Service:
         self.problem: str | None = None
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ServedModel:
         """The model that answers now."""
         return self._in_use.model
 
@@ -78,7 +77,7 @@ class Service:
         """Whether so many more images may come in."""
         return self._in_use.answers.room_for(count)
 
-    async def ask(self, images: Sequence[bytes]) -> tuple[Model, list[Judged | Exception]]:
+    async def ask(self, images: Sequence[bytes]) -> tuple[ServedModel, list[ScoredPrediction | Exception]]:
         """What the model says of each, and which model; an error stands in the place of its image. Raises `Full`."""
         in_use = self._in_use  # the whole request is answered by one model
         return in_use.model, await in_use.answers.ask([EncodedImage(each) for each in images])
@@ -122,7 +121,7 @@ class Service:
         await self._in_use.answers.close()
         await asyncio.gather(*self._leaving)
 
-    def _made(self, model: Model) -> _InUse:
+    def _made(self, model: ServedModel) -> _InUse:
         answers = Answers(
             model.read, model.judged, alone=model.judged_alone, lanes=model.lanes,
             most=self._limits.batch, room=self._limits.inside,

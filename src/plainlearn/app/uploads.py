@@ -5,24 +5,26 @@ What a client says of a file, its name above all, is only ever echoed: no path i
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
 
-from python_multipart.exceptions import FormParserError, MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
-from plainlearn.app.limits import Limits
-from plainlearn.app.refusals import Refusal
+from plainlearn.app.limits import Limits, Refusal
 
-__all__ = ["FIELD", "Held", "Upload", "check_length", "read_uploads"]
+__all__ = ["FIELD", "Upload", "UploadBudget", "check_length", "read_uploads"]
 
 FIELD: Final = "file"
 _NAME: Final = 255  # signs of a file's name that are echoed
 _KIND: Final = re.compile(r"image/[\w.+-]+|application/octet-stream")
-_TOO_MANY: Final = "The form holds more than {} images, which are the most in one request."
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Upload:
     data: bytes
 
 
-class Held:
+class UploadBudget:
     """The bytes of all requests that are being read or answered, against the most that may be."""
 
     def __init__(self, most: int) -> None:
@@ -67,9 +69,9 @@ def check_length(length: str | None, limits: Limits) -> None:
 
 
 async def read_uploads(
-    kind: str, body: AsyncIterator[bytes], limits: Limits, hold: Callable[[int], None]
+    kind: str, body: AsyncIterator[bytes], limits: Limits, take: Callable[[int], None]
 ) -> list[Upload]:
-    """The images of a request whose Content-Type is `kind`, in the order sent; `hold` is told of all that comes.
+    """The images of a request whose Content-Type is `kind`, in the order sent; `take` is told of all that comes.
 
     Raises `Refusal`: 413 as soon as too much has come, 415 for another kind of content, 422 for a form without images
     or with other parts, 400 for one that is not well-formed.
@@ -80,17 +82,16 @@ async def read_uploads(
         media, options = b"", {}
     what = media.decode("latin-1")
     if what == "multipart/form-data":
-        boundary = options.get(b"boundary", b"")
-        if not boundary:
+        if not options.get(b"boundary"):
             raise Refusal(400, "The form's Content-Type names no boundary between its parts.")
-        return await _form(boundary, body, limits, hold)
+        return await _form(kind, _limited(body, limits, take), limits.images)
     if not _KIND.fullmatch(what):
         raise Refusal(
             415,
             f"The Content-Type is {what[:80]!r}; expected multipart/form-data with parts named {FIELD!r}, or image/*.",
         )
     data = bytearray()
-    async for chunk in _limited(body, limits, hold):
+    async for chunk in _limited(body, limits, take):
         data += chunk
     if not data:
         raise Refusal(422, "The request has no body; expected an image.")
@@ -98,15 +99,15 @@ async def read_uploads(
 
 
 async def _limited(
-    body: AsyncIterator[bytes], limits: Limits, hold: Callable[[int], None]
-) -> AsyncIterator[bytes]:
+    body: AsyncIterator[bytes], limits: Limits, take: Callable[[int], None]
+) -> AsyncGenerator[bytes]:
     """The body as it comes. Counted here whatever length was declared: in pieces, it declares none."""
     total = 0
     async for chunk in body:
         total += len(chunk)
         if total > limits.body:
             raise _too_large(limits)
-        hold(len(chunk))
+        take(len(chunk))
         yield chunk
 
 
@@ -119,92 +120,58 @@ def _too_large(limits: Limits) -> Refusal:
 # ---------------------------------------------------------------- forms
 
 
-async def _form(
-    boundary: bytes, body: AsyncIterator[bytes], limits: Limits, hold: Callable[[int], None]
-) -> list[Upload]:
-    parts = _Parts(limits)
+async def _form(kind: str, body: AsyncGenerator[bytes], most: int) -> list[Upload]:
+    parser = _ImageForm(kind, body, most)
     try:
-        parser = MultipartParser(
-            boundary,
-            parts.callbacks(),
-            max_header_count=limits.part_headers,
-            max_header_size=limits.part_head,
-        )
-        async for chunk in _limited(body, limits, hold):
-            parser.write(chunk)
-        parser.finalize()
-    except FormParserError as error:
+        form = await parser.parse()
+    except MultiPartException as error:
+        cause = error.__cause__
         where = (
-            f" at byte {error.offset}" if isinstance(error, MultipartParseError) and error.offset > 0 else ""
+            f" at byte {cause.offset}" if isinstance(cause, MultipartParseError) and cause.offset > 0 else ""
         )
         raise Refusal(
             400, f"The form is not well-formed{where}: it cannot be told where its parts begin and end."
         ) from error
-    if not parts.ended:
-        raise Refusal(400, "The form ends before its last part does.")
-    if not parts.uploads:
-        raise Refusal(422, f"The form holds no image; expected parts named {FIELD!r}.")
-    return parts.uploads
+    try:
+        if not parser.ended:
+            raise Refusal(400, "The form ends before its last part does.")
+        if not parser.items:
+            raise Refusal(422, f"The form holds no image; expected parts named {FIELD!r}.")
+        return [await _upload(file) for _, file in parser.items if isinstance(file, UploadFile)]
+    finally:
+        await form.close()
 
 
-@dataclass
-class _Parts:
-    """What the parser tells, made into uploads."""
+async def _upload(file: UploadFile) -> Upload:
+    data = await file.read()
+    await file.close()
+    return Upload(None if file.filename is None else file.filename[:_NAME], data)
 
-    limits: Limits
-    uploads: list[Upload] = field(default_factory=list[Upload])
-    ended: bool = False
-    _file: str | None = None
-    _name: bytearray = field(default_factory=bytearray)
-    _value: bytearray = field(default_factory=bytearray)
-    _headers: dict[str, str] = field(default_factory=dict[str, str])
-    _data: bytearray = field(default_factory=bytearray)
 
-    def callbacks(self) -> Any:
-        def into(where: bytearray) -> Callable[[bytes, int, int], None]:
-            return lambda data, start, end: where.extend(data[start:end])
+class _ImageForm(MultiPartParser):
+    """Starlette's parser, which refuses what is no image of ours before its content has come, and stays off the disk."""
 
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": into(self._name),
-            "on_header_value": into(self._value),
-            "on_header_end": self._header,
-            "on_headers_finished": self._named,
-            "on_part_data": into(self._data),
-            "on_part_end": self._end,
-            "on_end": self._whole,
-        }
+    spool_max_size = 1 << 62  # no temporary files: what is sent is never stored
 
-    def _begin(self) -> None:
-        if len(self.uploads) == self.limits.images:
-            raise Refusal(413, _TOO_MANY.format(self.limits.images))
-        self._headers = {}
-        self._data.clear()
+    def __init__(self, kind: str, body: AsyncGenerator[bytes], most: int) -> None:
+        super().__init__(Headers({"content-type": kind}), body, max_files=math.inf, max_fields=math.inf)
+        self.most, self.ended = most, False
 
-    def _header(self) -> None:
-        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
-        self._name.clear()
-        self._value.clear()
-
-    def _named(self) -> None:
-        """Refuse a part that is no image of ours before its content has come."""
-        self._file = None
-        try:
-            given = self._headers.get("content-disposition", "").encode("utf-8").decode("latin-1")
-            _, options = parse_options_header(given)
-        except ValueError as error:
-            raise Refusal(400, "A part of the form has a header that cannot be read.") from error
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        if name != FIELD:
+    def on_headers_finished(self) -> None:
+        if len(self.items) == self.most:
+            raise Refusal(
+                413, f"The form holds more than {self.most} images, which are the most in one request."
+            )
+        super().on_headers_finished()
+        part = self._current_part
+        if part.field_name != FIELD:
             raise Refusal(
                 422,
-                f"The form has a part named {name[:80]!r}; expected only {FIELD!r}. Options go into the address: /predict?top=3",
+                f"The form has a part named {part.field_name[:80]!r}; expected only {FIELD!r}. "
+                "Options go into the address: /predict?top=3",
             )
-        if b"filename" in options:
-            self._file = options[b"filename"].decode("utf-8", "replace")[:_NAME]
+        if part.file is None:  # without a file's name it would be taken for text
+            part.file = UploadFile(BytesIO())
 
-    def _end(self) -> None:
-        self.uploads.append(Upload(self._file, bytes(self._data)))
-
-    def _whole(self) -> None:
+    def on_end(self) -> None:
         self.ended = True

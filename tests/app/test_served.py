@@ -13,8 +13,8 @@ import torch
 from serving import png
 from shipped import draw_pictures, small_learner
 
-from plainlearn.app.model import Model, load_model
-from plainlearn.app.refusals import as_json
+from plainlearn.app.limits import as_json
+from plainlearn.app.served import ServedModel, load_model
 from plainlearn.core.errors import DataError
 from plainlearn.data import MultiCategoryBlock, RegressionBlock
 from plainlearn.inference import read_model_file, write_model_file
@@ -37,7 +37,7 @@ def exported(folder: Path, tmp_path: Path) -> Callable[..., Path]:
     return export
 
 
-def said(model: Model, image: Path) -> dict[str, Any]:
+def said(model: ServedModel, image: Path) -> dict[str, Any]:
     (judged,) = model.judged([model.read(image.read_bytes())])
     return json.loads(as_json(model.shown(judged, top=5, unknown=False)))
 

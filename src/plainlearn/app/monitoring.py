@@ -1,21 +1,22 @@
-"""What a server counts, for Prometheus to fetch. Each server has its own registry: nothing is global."""
+"""What a server tells its owner: figures for Prometheus to fetch, and a log. Each server counts for itself: nothing is global."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-__all__ = ["PLAIN_TEXT", "Metrics"]
+__all__ = ["PLAIN_TEXT", "ServerMetrics", "log"]
 
 PLAIN_TEXT: Final = CONTENT_TYPE_PLAIN_0_0_4
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES: Final = (1, 2, 4, 8, 12, 16, 24, 32)
 
 
-class Metrics:
+class ServerMetrics:
     """The counters, each with a method or an attribute that moves it."""
 
     def __init__(self) -> None:
@@ -77,3 +78,8 @@ class Metrics:
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def log() -> logging.Logger:
+    """The server's log, which `plainlearn serve` shows on the terminal; fetched on use, so that importing us names no logger."""
+    return logging.getLogger("plainlearn.app")

@@ -19,7 +19,7 @@ from plainlearn.inference.modelfile import read_model_arrays
 from plainlearn.inference.onnx_predictor import QuickPredictor, load_predictor
 from plainlearn.inference.prediction import UNKNOWN, Prediction
 
-__all__ = ["Judged", "Model", "Predicts", "load_model"]
+__all__ = ["Predicts", "ScoredPrediction", "ServedModel", "load_model"]
 
 _NESTED: Final = 100_000  # numbers in one answer; a mask of 224 pixels a side has half as many
 
@@ -33,7 +33,7 @@ class Predicts(Protocol):
     def judged(self, samples: Sequence[Any]) -> tuple[list[Prediction], Any]: ...
 
 
-class Judged(NamedTuple):
+class ScoredPrediction(NamedTuple):
     """An answer, and how unlike the input is to what the model learned from, where that is known."""
 
     prediction: Prediction
@@ -41,7 +41,7 @@ class Judged(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Model:
+class ServedModel:
     """A predictor and what is told of it. `digest` begins the SHA-256 of its file: it tells which file answered.
 
     `narrow` says the same as `predictor` and keeps to one core, so that `lanes` runs of it go on side by side without
@@ -63,11 +63,11 @@ class Model:
         )  # a str would be taken for a path or an address, and opened
         return self.predictor.read(data)
 
-    def judged(self, samples: list[Any]) -> list[Judged]:
+    def judged(self, samples: list[Any]) -> list[ScoredPrediction]:
         """One run of the network for all of them, one of several at a time."""
         return _judged(self.narrow or self.predictor, samples)
 
-    def judged_alone(self, samples: list[Any]) -> list[Judged]:
+    def judged_alone(self, samples: list[Any]) -> list[ScoredPrediction]:
         """The same on all cores."""
         return _judged(self.predictor, samples)
 
@@ -75,7 +75,7 @@ class Model:
         """Whether an input with this score is unlike what the model learned from."""
         return score is not None and self.unlike_above is not None and score > self.unlike_above
 
-    def shown(self, judged: Judged, *, top: int, unknown: bool) -> dict[str, Any]:
+    def shown(self, judged: ScoredPrediction, *, top: int, unknown: bool) -> dict[str, Any]:
         """An answer as JSON has it: the label, the most probable ones, and how unlike the input is."""
         prediction, score = judged
         values = _flat(prediction.probabilities)
@@ -103,13 +103,13 @@ class Model:
         return answer
 
 
-def _judged(predictor: Predicts, samples: list[Any]) -> list[Judged]:
+def _judged(predictor: Predicts, samples: list[Any]) -> list[ScoredPrediction]:
     predictions, scores = predictor.judged(samples)
     unlike: list[float | None] = [None] * len(predictions) if scores is None else scores.tolist()
-    return [Judged(*pair) for pair in zip(predictions, unlike, strict=True)]
+    return [ScoredPrediction(*pair) for pair in zip(predictions, unlike, strict=True)]
 
 
-def load_model(file: str | os.PathLike[str]) -> Model:
+def load_model(file: str | os.PathLike[str]) -> ServedModel:
     """The model of a file, after it has answered a first picture.
 
     Raises `MissingFileError`, `StorageError` or `DataError`, naming the file, for what cannot be used.
@@ -123,14 +123,14 @@ def load_model(file: str | os.PathLike[str]) -> Model:
     predictor, narrow, lanes = load_predictor(path), None, 1
     if isinstance(predictor, QuickPredictor):
         narrow, lanes = QuickPredictor.of(content, path, threads=1), _cores()
-    model = Model(
+    model = ServedModel(
         predictor, path.name, digest, facts_of(content), content.meaning.unlike_above, narrow, lanes
     )
     _try(model, path)
     return model
 
 
-def _try(model: Model, path: Path) -> None:
+def _try(model: ServedModel, path: Path) -> None:
     """One grey picture, for a file that is sound may still hold weights that answer nothing; and the first run is slow."""
     blocks = cast("Sequence[Mapping[str, Any]]", model.facts["pipeline"]["blocks"])
     if len(blocks) != 1:
