@@ -38,7 +38,7 @@ from presizing_scenes import LARGE, SIZE, draws, photos
 
 from plainlearn.augment.aug_transforms import aug_transforms
 from plainlearn.augment.geometry import compose, fit
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.sampling.sample import level_curves, sample_images
 from plainlearn.course.tensor_image import Pipeline
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from plainlearn.augment.aug_transforms import aug_transforms, setup_aug_tfms
-from plainlearn.augment.lighting import Brightness, Contrast, Hue
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Brightness, Contrast, Hue, Normalize
 from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plainlearn.augment.lighting import Brightness, Contrast, Hue, RandomErasing, Saturation
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
 from plainlearn.augment.pending import PendingImage
 from plainlearn.augment.transforms import Flip
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError

@@ -13,8 +13,8 @@ from plainlearn.augment.pending import (
     PendingImage,
     PendingMask,
     PendingPoints,
+    frame_of,
 )
-from plainlearn.augment.pending_base import frame_of
 from plainlearn.core.errors import ShapeError
 
 

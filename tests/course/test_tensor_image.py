@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from plainlearn.augment.aug_transforms import setup_aug_tfms
-from plainlearn.augment.lighting import Hue
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Hue, Normalize
 from plainlearn.augment.transforms import Flip, Rotate, Warp, Zoom
 from plainlearn.core.errors import ShapeError
 from plainlearn.course.tensor_image import Pipeline, TensorImage

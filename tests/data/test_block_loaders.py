@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import Flip, Resize, Rotate
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data import Block, BlockLoaders, CategoryBlock, DataBlock, IndexSplitter, RegressionBlock

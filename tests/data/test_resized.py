@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from plainlearn.augment.aug_transforms import aug_transforms
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data import CategoryBlock, DataBlock, RandomSplitter, get_image_files, parent_label

@@ -16,8 +16,7 @@ from PIL import Image
 from torch import nn
 
 from plainlearn.augment.aug_transforms import aug_transforms
-from plainlearn.augment.lighting import Hue
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Hue, Normalize
 from plainlearn.augment.transforms import RandomResizedCrop, Resize, Rotate
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.seed import set_seed

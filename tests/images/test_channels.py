@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 
 from plainlearn.augment.aug_transforms import aug_transforms
-from plainlearn.augment.lighting import Hue, Saturation
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Hue, Normalize, Saturation
 from plainlearn.augment.transforms import Flip, Resize
 from plainlearn.core.errors import ArgumentError, DataError, MissingExtraError, ShapeError
 from plainlearn.course.pil_image import PILImageBW

@@ -13,7 +13,7 @@ import torch
 from shipped import draw_pictures, small_learner
 from torch import nn
 
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, ReadAs, Resize
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.inference.onnx_export import ONNX_FILE, export_onnx

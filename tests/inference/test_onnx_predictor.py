@@ -17,7 +17,7 @@ from patience import PATIENCE
 from PIL import Image
 from shipped import draw_pictures, small_learner
 
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, ReadAs, Resize, Rotate
 from plainlearn.core.errors import (
     ArgumentError,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError
 from plainlearn.data import CategoryBlock, DataBlock, DataLoaders, get_image_files

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from plainlearn.augment.aug_transforms import aug_transforms
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import Resize
 from plainlearn.core.errors import DataError
 from plainlearn.data import BlockLoaders, CategoryBlock, ColReader, DataBlock, IndexSplitter, get_image_files

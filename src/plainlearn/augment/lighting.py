@@ -10,17 +10,19 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from plainlearn.augment.pending import PendingImage
-from plainlearn.core.errors import ArgumentError, ShapeError
-from plainlearn.data.blocks import Block
+from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.data.transform import Transform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plainlearn.data.blocks import Block
 
 Rng = np.random.Generator
 
@@ -58,6 +60,8 @@ class _Lighting(Transform):
         return self.on_batch(things, blocks, rng, train=train)
 
     def _lit(self, field: PendingImage | Tensor, rng: Rng) -> PendingImage | Tensor:
+        import torch
+
         drawn = rng.random(len(field)) < self.p
         levels = field.levels() if isinstance(field, PendingImage) else finished(field).flatten(2)
         changed = self.change(levels.clamp(_EDGE, 1 - _EDGE).logit(), drawn, rng).sigmoid()
@@ -72,7 +76,7 @@ class Brightness(_Lighting):
     def change(self, logits: Tensor, drawn: NDArray[np.bool_], rng: Rng) -> Tensor:
         half = 0.5 * self.max_lighting
         to = rng.uniform(0.5 - half, 0.5 + half, len(drawn))
-        return logits + torch.from_numpy(np.log(to / (1 - to))).to(logits)[:, None, None]
+        return logits + logits.new_tensor(np.log(to / (1 - to)))[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,7 @@ class Contrast(_Lighting):
 
     def change(self, logits: Tensor, drawn: NDArray[np.bool_], rng: Rng) -> Tensor:
         most = -math.log(1 - self.max_lighting)
-        return (
-            logits * torch.from_numpy(np.exp(rng.uniform(-most, most, len(drawn)))).to(logits)[:, None, None]
-        )
+        return logits * logits.new_tensor(np.exp(rng.uniform(-most, most, len(drawn))))[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Hue(_Pixels):
         _check_share(self.p)
 
     def change(self, pixels: Tensor, rng: Rng) -> Tensor:
+        import torch
+
         if not _has_colours(self, pixels):
             return pixels
         count = len(pixels)
@@ -148,7 +152,7 @@ class Hue(_Pixels):
         cos, sin = np.cos(turn)[:, None, None], np.sin(turn)[:, None, None] / math.sqrt(3)
         cross = np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
         matrices = cos * np.eye(3) + sin * cross + (1 - cos) * np.full((3, 3), 1 / 3)
-        return torch.einsum("nij,njhw->nihw", torch.from_numpy(matrices).to(pixels), pixels).clamp_(0, 1)
+        return torch.einsum("nij,njhw->nihw", pixels.new_tensor(matrices), pixels).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
@@ -183,18 +187,116 @@ class RandomErasing(_Pixels):
                 ratio = math.exp(rng.uniform(math.log(self.min_aspect), -math.log(self.min_aspect)))
                 h, w = min(height, round(math.sqrt(area * ratio))), min(width, round(math.sqrt(area / ratio)))
                 top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
-                noise = torch.from_numpy(rng.random((channels, h, w), dtype=np.float32)).to(pixels)
+                noise = pixels.new_tensor(rng.random((channels, h, w), dtype=np.float32))
                 changed[row, :, top : top + h, left : left + w] = noise
         return changed
 
 
+@dataclass(frozen=True)
+class Normalize(Transform):
+    """Each channel less its `mean`, divided by its `std`, as pretrained weights expect. Values are 0..1 before.
+
+    `Normalize()` learns both from one training batch, transformed as in training, when the loaders are
+    made: the same for one seed, rounded to four digits, and from then on the same for training, validation and new items.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    order: ClassVar[int] = 30
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or min(self.std, default=1) <= 0:
+            raise ArgumentError(f"mean is {self.mean} and std {self.std}; expected one of each a channel, std above 0",
+                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
+
+    @classmethod
+    def from_stats(cls, mean: Sequence[float], std: Sequence[float]) -> Self:
+        """From one mean and one standard deviation a channel."""
+        made = cls(tuple(map(float, mean)), tuple(map(float, std)))
+        if made.learns:
+            raise ArgumentError("mean and std are empty; expected one of each a channel",
+                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
+        return made
+
+    @property
+    def learns(self) -> bool:
+        return not self.mean
+
+    def setup(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> Self:
+        import torch
+
+        images = [
+            finished(field) for field, block in zip(batch, blocks, strict=False) if is_image(field, block)
+        ]
+        channels = {image.shape[1] for image in images}
+        if len(channels) != 1:
+            raise ShapeError(
+                f"Normalize() learns from images of one number of channels; found {sorted(channels) or 'no image'}",
+                try_="Normalize.from_stats(mean, std), or to leave it out",
+            )
+        levels = torch.cat([image.transpose(0, 1).flatten(1) for image in images], dim=1).double()
+        std, mean = torch.std_mean(levels, dim=1)
+        if not (std > 1e-3).all():
+            raise DataError(
+                f"channel {int(std.argmin())} has the same value in all of a training batch, so its std is 0",
+                try_="Normalize.from_stats(mean, std), with numbers that are known",
+            )
+        return self.from_stats(*([round(float(each), 4) for each in stats] for stats in (mean, std)))
+
+    def on_batch(
+        self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
+    ) -> tuple[Any, ...]:
+        return tuple(self._normalised(field) if is_image(field, block) else field
+                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+
+    def _normalised(self, field: PendingImage | Tensor) -> PendingImage | Tensor:
+        if isinstance(field, PendingImage):
+            levels = field.levels()
+            mean, std = self._stats(levels)
+            return field.lit((levels - mean) / std)
+        pixels = finished(field)
+        mean, std = self._stats(pixels)
+        return (pixels - mean) / std
+
+    def decode(self, batch: tuple[Any, ...], blocks: Sequence[Block]) -> tuple[Any, ...]:
+        def undone(field: Any) -> Any:
+            mean, std = self._stats(field)
+            return field * std + mean
+
+        return tuple(undone(field) if is_image(field, block) else field
+                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+
+    def _stats(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and std as they fit values (N, C, …)."""
+        import torch
+
+        if self.learns:
+            raise ArgumentError("Normalize() has seen no data yet; it learns when loaders are made",
+                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
+        if len(self.mean) not in (1, values.shape[1]):
+            raise ShapeError(
+                f"Normalize has {len(self.mean)} channels and the images {values.shape[1]}; expected the same"
+            )
+        shape = (1, -1, *[1] * (values.ndim - 2))
+        mean, std = (
+            torch.tensor(each, dtype=torch.float32, device=values.device).view(shape)
+            for each in (self.mean, self.std)
+        )
+        return mean, std
+
+
 def is_image(field: Any, block: Block) -> bool:
     """Whether this field of a batch is an image, waiting or finished."""
-    return isinstance(field, PendingImage) or (block.geometry == "image" and isinstance(field, Tensor))
+    import torch
+
+    return isinstance(field, PendingImage) or (block.geometry == "image" and isinstance(field, torch.Tensor))
 
 
 def finished(field: PendingImage | Tensor) -> Tensor:
     """The pixels of an image field, 0..1, read now if they still wait."""
+    import torch
+
     if isinstance(field, PendingImage):
         return field.read()
     return field.to(torch.float32) / 255 if field.dtype == torch.uint8 else field
@@ -216,4 +318,4 @@ def _check_share(p: float) -> None:
 
 
 def _rows(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like).view(-1, 1, 1, 1)
+    return like.new_tensor(values).view(-1, 1, 1, 1)

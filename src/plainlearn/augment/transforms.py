@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from plainlearn.augment import geometry
 from plainlearn.augment.geometry import FitMethod, Maps, Size
-from plainlearn.augment.pending_base import Pending, frame_of
+from plainlearn.augment.pending import Pending, frame_of
 from plainlearn.augment.sampling.kernel import Mode, PadMode
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.transform import Transform

@@ -24,8 +24,7 @@ from torch import Tensor, nn
 
 from plainlearn.audit.checks import audit_folder
 from plainlearn.augment.aug_transforms import aug_transforms, setup_aug_tfms
-from plainlearn.augment.lighting import Brightness, Contrast, Hue, RandomErasing, Saturation
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Brightness, Contrast, Hue, Normalize, RandomErasing, Saturation
 from plainlearn.augment.transforms import (
     CropPad,
     Dihedral,

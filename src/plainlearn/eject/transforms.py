@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from plainlearn.augment.lighting import Brightness, Contrast
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Brightness, Contrast, Normalize
 from plainlearn.augment.transforms import Flip, RandomResizedCrop, Resize, Rotate, Warp, Zoom
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.transform import Transform

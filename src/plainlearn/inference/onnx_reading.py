@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.sampling.kernel import KERNELS, WIDEST, Kernel, Mode, PadMode
 from plainlearn.augment.sampling.torch_ops import weights_of
 from plainlearn.augment.transforms import CropPad, Geometric, RandomResizedCrop, ReadAs, Resize

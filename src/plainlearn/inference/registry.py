@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from plainlearn.augment import transforms
-from plainlearn.augment.normalize import Normalize
+from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import ReadAs
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, PlainlearnError
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock

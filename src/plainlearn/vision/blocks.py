@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.augment.geometry import identity, scaled_jpeg_crop
-from plainlearn.augment.pending import PendingImage, PendingMask
-from plainlearn.augment.pending_base import different_sizes
+from plainlearn.augment.pending import PendingImage, PendingMask, different_sizes
 from plainlearn.augment.transforms import decode_for
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
