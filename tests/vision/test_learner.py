@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from plainlearn.metrics import accuracy
 from plainlearn.models.archs import resnet18
 from plainlearn.models.heads import AdaptiveConcatPool2d
 from plainlearn.models.model import body_and_head, create_vision_model, layer_by_layer
+from plainlearn.models.unet import create_unet_model
 from plainlearn.models.weights import packaged_file
+from plainlearn.train import Learner
 from plainlearn.vision.blocks import ImageBlock
-from plainlearn.vision.learner import vision_learner
+from plainlearn.vision.learner import LearnerOptions, ModelOptions, unet_learner, vision_learner
 from plainlearn.vision.loaders import ImageDataLoaders
 
 
@@ -260,3 +263,17 @@ def test_balance_weighs_the_loss_by_how_rare_a_class_is(folder: Path) -> None:
     for wrong in ({"balance": "yes"}, {"balance": "auto", "loss_func": nn.CrossEntropyLoss()}):
         with pytest.raises(ArgumentError, match="balance"):
             vision_learner(loaders(folder), small(), pretrained=False, **wrong)  # type: ignore[arg-type]
+
+
+def test_both_learners_take_the_same_options_and_no_others(folder: Path) -> None:
+    dls = loaders(folder)
+    for learner in (vision_learner, unet_learner):
+        with pytest.raises(
+            TypeError, match=rf"{learner.__name__}\(\) got an unexpected keyword argument 'metric'"
+        ):
+            learner(dls, small, metric=accuracy)
+    of_learner = inspect.signature(Learner).parameters
+    assert [name for name in LearnerOptions.__annotations__ if name not in of_learner] == []
+    for create in (create_vision_model, create_unet_model):
+        known = inspect.signature(create).parameters
+        assert [name for name in ModelOptions.__annotations__ if name not in known] == []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+import os
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import PIL.Image
 from torch import Tensor
 
 from plainlearn.images.load import Source, load_image, load_mask
+
+if TYPE_CHECKING:
+    from plainlearn.core.figures import Axes
 
 __all__ = ["PILBase", "PILImage", "PILImageBW", "PILMask", "image2tensor", "open"]
 
@@ -27,7 +31,7 @@ class PILBase(PIL.Image.Image):
         """(height, width), the other way round than `size`."""
         return self.height, self.width
 
-    def show(self, ctx: Any = None, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def show(self, ctx: Axes | None = None, **kwargs: Any) -> Axes:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Draw it in the notebook, on the axes `ctx` if given, and return the axes; see `show_image`."""
         from plainlearn.core.figures import show_image
 
@@ -75,9 +79,13 @@ class PILMask(PILBase):
         return cls.of(PIL.Image.fromarray(load_mask(source)))
 
 
-def open(source: Any, *args: Any, **kwargs: Any) -> PILBase:
+def open(
+    fp: str | os.PathLike[str] | IO[bytes],
+    mode: Literal["r"] = "r",
+    formats: list[str] | tuple[str, ...] | None = None,
+) -> PILBase:
     """Pillow's `Image.open`, whose image has `to_thumb` and `shape`; it is read at once, and its mode stays."""
-    with PIL.Image.open(source, *args, **kwargs) as image:
+    with PIL.Image.open(fp, mode, formats) as image:
         return PILBase.of(image)
 
 

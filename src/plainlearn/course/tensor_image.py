@@ -6,7 +6,7 @@ what happens when every transform interpolates.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,20 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ShapeError
 from plainlearn.core.tensors import to_np
 from plainlearn.data.blocks import finished
-from plainlearn.data.transform import Transform, as_transforms
+from plainlearn.data.transform import Transform, Transforms, as_transforms
 from plainlearn.vision.blocks import ImageBlock
+
+if TYPE_CHECKING:
+    from plainlearn.core.figures import Axes
 
 
 class Pipeline:
     """Transforms in a row, for trying them on a batch by hand: `Pipeline(aug_transforms())(images)`."""
 
-    def __init__(self, transforms: Any) -> None:
+    def __init__(self, transforms: Transforms) -> None:
         self.transforms = tuple(setup_aug_tfms(as_transforms(transforms, "batch_tfms")))
 
-    def __call__(self, images: Any, *, seed: int | None = None) -> Any:
+    def __call__(self, images: Tensor, *, seed: int | None = None) -> Tensor:
         """The images (N, C, H, W) uint8, or floats 0..1, transformed as a training batch and finished as floats."""
         if getattr(images, "ndim", 0) != 4:
             raise ShapeError(
@@ -41,7 +44,7 @@ class Pipeline:
             batch = transform.on_batch(batch, (block,), rng, train=True)
         return finished(block, batch[0])
 
-    def decode(self, images: Any) -> Any:
+    def decode(self, images: Tensor) -> Tensor:
         """Undo what hides finished images from the eye, such as normalisation; what is moved stays moved."""
         for transform in reversed(self.transforms):
             images = transform.decode((images,), (ImageBlock(),))[0]
@@ -54,7 +57,7 @@ class Pipeline:
 class TensorImage:
     """Images (N, C, H, W), or one (C, H, W), uint8 or floats 0..1, held in `data`. Every method gives a new one."""
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Tensor | TensorImage) -> None:
         self.data: Tensor = data.data if isinstance(data, TensorImage) else data
         if getattr(self.data, "ndim", 0) not in (3, 4):
             raise ShapeError(f"the images are {describe(data)}; expected a tensor (N, C, H, W) or (C, H, W)")
@@ -72,7 +75,7 @@ class TensorImage:
     def clone(self) -> TensorImage:
         return TensorImage(self.data.clone())
 
-    def show(self, ctx: Any = None, **kwargs: Any) -> Any:
+    def show(self, ctx: Axes | None = None, **kwargs: Any) -> Axes:
         """Draw one image, on the axes `ctx` if given, and return the axes; see `show_image`."""
         from plainlearn.core.figures import show_image
 

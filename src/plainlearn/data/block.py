@@ -14,18 +14,16 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.blocks import Block, BlockLike, Item, made
-from plainlearn.data.dataset import BlockDataset, Datasets, Getter, LeftOut, listed, reader
+from plainlearn.data.blocks import Block, BlockLike, made
+from plainlearn.data.dataset import BlockDataset, Datasets, LeftOut, listed, reader
+from plainlearn.data.items import Item, Source
+from plainlearn.data.label import Column, Getter
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import Transforms, as_transforms
 from plainlearn.data.validate_items import usable, warn_of_alike_names
 from plainlearn.datasets.remote import is_url
 
-Source: TypeAlias = Any
-"""What `get_items` takes, most often a folder; without it the items themselves, as a list or a table."""
-Column: TypeAlias = Getter | str | int
-"""How a value is read from an item: by a function, or from the column of that name or number."""
 Columns: TypeAlias = Column | Sequence[Column]
 
 _KEEP: Any = object()

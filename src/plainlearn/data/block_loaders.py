@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -17,7 +17,7 @@ from plainlearn.core.device import default_device
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.lists import L
 from plainlearn.core.tensors import to_cpu, to_device
-from plainlearn.data.blocks import Block, Checks, Field, Item, Thing
+from plainlearn.data.blocks import Block, Checks
 from plainlearn.data.dataset import (
     BlockDataset,
     Datasets,
@@ -29,9 +29,10 @@ from plainlearn.data.dataset import (
     naming,
     refuse,
 )
+from plainlearn.data.items import Item
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
-from plainlearn.data.transform import Size, Transform, at_size, sets_size
+from plainlearn.data.transform import Field, Size, Thing, Transform, at_size, sets_size
 from plainlearn.data.validate_items import audit_of
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class BlockLoaders(DataLoaders):
 
     def test_dl(
         self,
-        test_items: Any,
+        test_items: Item | Iterable[Item],
         bs: int | None = None,
         with_labels: bool = False,
         num_workers: int | None = None,
@@ -309,7 +310,7 @@ def _set_title(ax: Axes, text: str) -> None:
     ax.set_title("\n".join(lines), fontsize=min(12, max(fitting, 7)))
 
 
-def _items_of(given: Any, block: Block) -> L[Item]:
+def _items_of(given: Item | Iterable[Item], block: Block) -> L[Item]:
     """New items for a dataset whose first block is `block`, from what a person hands over: one or many."""
     one = isinstance(cast("object", given), Mapping) or (
         block.geometry == "image" and 0 < getattr(given, "ndim", 0) < 4 and not hasattr(given, "iloc")

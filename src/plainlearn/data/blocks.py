@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.collating import collate
-from plainlearn.data.label import is_missing
+from plainlearn.data.items import Item
+from plainlearn.data.label import Value, is_missing
 from plainlearn.data.target_specs import (
     CategorySpec,
     MultiCategorySpec,
@@ -21,24 +23,12 @@ from plainlearn.data.target_specs import (
     checked_vocabulary,
     shown_labels,
 )
-from plainlearn.data.transform import Deferred
+from plainlearn.data.transform import Deferred, Encoded, Field, Thing
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import accuracy, accuracy_multi, rmse
 
 if TYPE_CHECKING:
     from plainlearn.core.figures import Axes
-
-# What passes through a block is the user's own, so these names say only where on its way it is.
-Item: TypeAlias = Any
-"""What `get_items` finds: a path, a row of a table, anything."""
-Value: TypeAlias = Any
-"""What a getter gives of an item: the path of a picture, a label."""
-Thing: TypeAlias = Any
-"""What a value is once it is opened: an array of pixels, a label."""
-Encoded: TypeAlias = Any
-"""A thing as the model gets it: most often a tensor; or what is `Deferred`."""
-Field: TypeAlias = Any
-"""The encoded things of one block in a batch: most often a tensor; or what is `Deferred`."""
 
 #: How geometry acts on a thing: read by interpolation, read by the nearest pixel, moved as
 #: coordinates, moved as boxes, or not at all.
@@ -266,9 +256,18 @@ class HasLabels(Protocol):
 class Audits(Protocol):
     """A block with a report on all its values, as `BlockLoaders.check` gives it."""
 
-    def audit(self, values: Sequence[Value], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
-        """`more` holds `classes`, the labels that there should be, `problems` that are known, by place, and
-        `root`, from where on names in the report are told.
+    def audit(
+        self,
+        values: Sequence[Value],
+        labels: Sequence[Any],
+        sides: Sequence[str],
+        *,
+        classes: Sequence[Any],
+        problems: Mapping[int, str],
+        root: Path,
+    ) -> Any:
+        """The report. `classes` are the labels that there should be, `problems` those that are known, by place;
+        names in the report are told from `root` on.
         """
         ...
 

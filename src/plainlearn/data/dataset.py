@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property, partial
@@ -18,21 +18,26 @@ from plainlearn.core.lists import L
 from plainlearn.data.blocks import (
     Block,
     Checks,
-    Encoded,
-    Field,
     FieldGeometry,
     HasLabels,
-    Item,
-    Thing,
-    Value,
     finished,
 )
-from plainlearn.data.label import ColReader
+from plainlearn.data.items import Item
+from plainlearn.data.label import ColReader, Column, Getter, Value
 from plainlearn.data.split import Splits
-from plainlearn.data.transform import Deferred, Function, Size, Transform, at_size, for_side
+from plainlearn.data.transform import (
+    Deferred,
+    Encoded,
+    Field,
+    Function,
+    Size,
+    Thing,
+    Transform,
+    at_size,
+    for_side,
+)
 from plainlearn.datasets.shards import nearby_order
 
-Getter = Callable[[Item], Value]
 LeftOut = tuple[Item, str]
 """An item that is left out, and why."""
 
@@ -357,11 +362,10 @@ def fresh_generator() -> np.random.Generator:
     return np.random.default_rng(int(torch.empty((), dtype=torch.int64).random_().item()))
 
 
-def listed(items: Any) -> L[Item]:
+def listed(items: Iterable[Item]) -> L[Item]:
     """Items one by one: the rows of a table, or the elements of a list."""
-    if not hasattr(items, "iloc"):
-        return L[Item](items)
-    return L([items.iloc[index] for index in range(len(items))])
+    table: Any = items
+    return L([table.iloc[row] for row in range(len(table))]) if hasattr(table, "iloc") else L[Item](items)
 
 
 class LazyValues(Sequence[Value]):
@@ -388,6 +392,6 @@ class LazyValues(Sequence[Value]):
             yield value
 
 
-def reader(column: Getter | str | int) -> Getter:
+def reader(column: Column) -> Getter:
     """A getter from what a person writes: a function, or the name or number of a column."""
     return column if callable(column) else ColReader(column)

@@ -7,11 +7,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError
+from plainlearn.data.items import Item
 from plainlearn.datasets.remote import RemotePath
+
+Value: TypeAlias = Any
+"""What a labeller, or any getter, gives of an item: a label, the path of a picture."""
+Getter: TypeAlias = Callable[[Item], Value]
+Column: TypeAlias = Getter | str | int
+"""How a value is read from an item: by a function, or from the column of that name or number."""
 
 
 def parent_label(item: str | os.PathLike[str] | RemotePath) -> str:
@@ -45,7 +52,7 @@ class RegexLabeller:
                 try_=r"RegexLabeller(r'(.+)_\d+.jpg$')",
             )
 
-    def __call__(self, item: Any) -> str:
+    def __call__(self, item: Item) -> str:
         text = str(item)
         found = re.match(self.pat, text) if self.match else re.search(self.pat, text)
         if found is None or found.group(1) is None:
@@ -63,7 +70,7 @@ class UsingAttr:
     f: Callable[[Any], Any]
     attr: str
 
-    def __call__(self, item: Any) -> Any:
+    def __call__(self, item: Item) -> Value:
         return self.f(getattr(item, self.attr))
 
 
@@ -78,7 +85,7 @@ class FuncLabeller:
 
     func: Callable[[Any], Any]
 
-    def __call__(self, item: Any) -> Any:
+    def __call__(self, item: Item) -> Value:
         return self.func(item)
 
 
@@ -95,7 +102,7 @@ class ColReader:
     suff: str = ""
     label_delim: str | None = None
 
-    def __call__(self, row: Any) -> Any:
+    def __call__(self, row: Item) -> Value:
         if isinstance(row, (str, bytes, os.PathLike)):
             raise DataError(
                 f"the item is {describe(cast(Any, row))}; expected a table's row with the column {self.cols!r}",
@@ -116,7 +123,7 @@ class ColReader:
         return f"{joined}{self.suff}"
 
 
-def split_labels(value: Any, delimiter: str) -> list[str]:
+def split_labels(value: Value, delimiter: str) -> list[str]:
     """The labels that a cell of a table holds; an empty cell, which some readers call nan, holds none.
 
     >>> split_labels("cat; dog", ";")
@@ -127,7 +134,7 @@ def split_labels(value: Any, delimiter: str) -> list[str]:
     return [label for part in str(value).split(delimiter) if (label := part.strip())]
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: Value) -> bool:
     """Whether this is no label at all: None, nan, or text without a letter."""
     if isinstance(value, str):
         return not value.strip()

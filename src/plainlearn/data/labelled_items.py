@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, cast
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, MissingFileError
 from plainlearn.core.paths import Path, no_folder, shown
-from plainlearn.data.items import get_image_files
-from plainlearn.data.label import ColReader, is_missing, split_labels
+from plainlearn.data.items import Item, get_image_files
+from plainlearn.data.label import ColReader, Value, is_missing, split_labels
 from plainlearn.data.validate_items import warn
 
 __all__ = [
@@ -401,7 +401,7 @@ class FileOf:
     folder: Path = Path()  # noqa: RUF009 (a path does not change)
     suff: str = ""
 
-    def __call__(self, item: Any) -> Any:
+    def __call__(self, item: Item) -> Value:
         if isinstance(item, Labelled):
             return item.file
         return self.folder / f"{_cell(item, self.column)}{self.suff}" if hasattr(item, "iloc") else item
@@ -414,7 +414,7 @@ class LabelOf:
     column: int | str | None = None
     label_delim: str | None = None
 
-    def __call__(self, item: Any) -> Any:
+    def __call__(self, item: Item) -> Value:
         if isinstance(item, Labelled):
             return item.label
         if hasattr(item, "iloc"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.core.describe import describe
@@ -35,7 +36,7 @@ class DataLoaders:
 
     def __init__(
         self,
-        *loaders: Any,
+        *loaders: Iterable[Any],
         path: str | Path = ".",
         n_inp: int | None = None,
         device: torch.device | str | None = None,
@@ -47,14 +48,14 @@ class DataLoaders:
             )
         for position, loader in enumerate(loaders):
             # The last would be iterated over row by row, or key by key, each taken for a batch.
-            if not isinstance(loader, Iterable) or isinstance(
+            if not isinstance(loader, Iterable) or isinstance(  # pyright: ignore[reportUnnecessaryIsInstance]
                 loader, str | bytes | Mapping | Tensor | np.ndarray
             ):
                 raise ArgumentTypeError(
                     f"loader {position} is {describe(loader)}; expected an iterable of batches",
                     try_="DataLoader(dataset, bs=64)",
                 )
-        self.loaders = list(loaders)
+        self.loaders: list[Any] = list(loaders)
         self.path = Path(path)
         self.n_inp = n_inp
         self.device = None if device is None else torch.device(device)
@@ -94,7 +95,7 @@ class DataLoaders:
             try_="a list of batches, or a DataLoader: an iterator can be read only once",
         )
 
-    def weighted(self, weights: Any = "auto") -> Self:
+    def weighted(self, weights: Sequence[float] | NDArray[Any] | Tensor | Literal["auto"] = "auto") -> Self:
         """The same loaders, but training draws by chance, each item with its weight; see `WeightedDataLoader`.
 
         `weights` are one number an item; "auto" lets every class come equally often, however rare. An epoch is as

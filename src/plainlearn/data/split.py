@@ -8,14 +8,18 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, SplitError
 from plainlearn.core.lists import L
+from plainlearn.data.items import Item
 from plainlearn.datasets.remote import RemotePath
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Splits = tuple[L[int], L[int]]
 Splitter = Callable[[Any], tuple[Sequence[int], Sequence[int]]]
@@ -46,7 +50,7 @@ class RandomSplitter:
     valid_pct: float = 0.2
     seed: int | None = None
 
-    def __call__(self, items: Sequence[Any]) -> Splits:
+    def __call__(self, items: Sequence[Item]) -> Splits:
         count = len(items)
         cut = _valid_count(count, "valid_pct", self.valid_pct)
         order = _shuffled(count, _generator(self.seed))
@@ -65,7 +69,7 @@ class TrainTestSplitter:
     seed: int | None = None
     stratify: Callable[[Any], Hashable] | None = None
 
-    def __call__(self, items: Sequence[Any]) -> Splits:
+    def __call__(self, items: Sequence[Item]) -> Splits:
         if self.stratify is None:
             return RandomSplitter(self.test_size, self.seed)(items)
         _valid_count(len(items), "test_size", self.test_size)
@@ -91,7 +95,7 @@ class GroupSplitter:
     valid_pct: float = 0.2
     seed: int | None = None
 
-    def __call__(self, items: Sequence[Any]) -> Splits:
+    def __call__(self, items: Sequence[Item]) -> Splits:
         wanted = _valid_count(len(items), "valid_pct", self.valid_pct)
         members: defaultdict[Hashable, list[int]] = defaultdict(list)
         for index, item in enumerate(items):
@@ -122,7 +126,7 @@ class GrandparentSplitter:
     train_name: str | tuple[str, ...] = "train"
     valid_name: str | tuple[str, ...] = "valid"
 
-    def __call__(self, items: Sequence[Any]) -> Splits:
+    def __call__(self, items: Sequence[Item]) -> Splits:
         train, valid = _names(self.train_name), _names(self.valid_name)
         found: defaultdict[str, int] = defaultdict(int)
         sides: tuple[list[int], list[int]] = ([], [])
@@ -158,7 +162,7 @@ class FuncSplitter:
 
     func: Callable[[Any], Any]
 
-    def __call__(self, items: Sequence[Any]) -> Splits:
+    def __call__(self, items: Sequence[Item]) -> Splits:
         valid = [index for index, item in enumerate(items) if self.func(item)]
         return _by_membership(len(items), valid, "the function was true for none")
 
@@ -169,7 +173,7 @@ class IndexSplitter:
 
     valid_idx: Sequence[int]
 
-    def __call__(self, items: Sequence[Any]) -> Splits:
+    def __call__(self, items: Sequence[Item]) -> Splits:
         count = len(items)
         indices = checked_indices(self.valid_idx, count, "valid_idx", lowest=-count)
         valid = sorted({index % count for index in indices})
@@ -187,20 +191,21 @@ class ColSplitter:
     col: str | int = "is_valid"
     on: Any = None
 
-    def __call__(self, items: Any) -> Splits:
-        if not hasattr(items, "columns"):
+    def __call__(self, items: DataFrame | Sequence[Item]) -> Splits:
+        table: Any = items
+        if not hasattr(table, "columns"):
             raise SplitError(
-                f"ColSplitter needs a table and got {type(items).__name__}",
+                f"ColSplitter needs a table and got {type(table).__name__}",
                 try_="ColSplitter on a data frame, or RandomSplitter()",
             )
-        names = list(items.columns)
+        names = list(table.columns)
         if isinstance(self.col, str) and self.col not in names:
             raise SplitError(
                 f"the table has no column {self.col!r}; its columns are {', '.join(map(str, names))}"
             )
         if not isinstance(self.col, str) and not -len(names) <= self.col < len(names):
             raise SplitError(f"the table has no column {self.col}; it has {len(names)}, counted from 0")
-        column: Iterable[Any] = items[self.col] if isinstance(self.col, str) else items.iloc[:, self.col]
+        column: Iterable[Any] = table[self.col] if isinstance(self.col, str) else table.iloc[:, self.col]
         if self.on is None:
             valid = [index for index, value in enumerate(column) if self._is_true(value, index)]
             return _by_membership(len(items), valid, f"the column {self.col!r} is true in no row")
@@ -219,7 +224,7 @@ class ColSplitter:
         return truth
 
 
-def checked_splits(splits: Any, count: int, splitter: Any) -> Splits:
+def checked_splits(splits: object, count: int, splitter: Splitter) -> Splits:
     """What a splitter gave, as whole numbers, if it divides `count` items: each on one side, none left out.
 
     Raises `SplitError` that says what is wrong with it.
@@ -251,9 +256,10 @@ def checked_splits(splits: Any, count: int, splitter: Any) -> Splits:
     return train, valid
 
 
-def checked_indices(indices: Any, count: int, name: str, *, lowest: int = 0) -> list[int]:
+def checked_indices(indices: Iterable[object], count: int, name: str, *, lowest: int = 0) -> list[int]:
     """`indices` as whole numbers from `lowest` up, below `count`; of any kind of whole number."""
-    listed: list[Any] = list(indices.tolist() if hasattr(indices, "tolist") else indices)
+    array: Any = indices
+    listed: list[Any] = list(array.tolist() if hasattr(array, "tolist") else array)
     for index in listed:
         if isinstance(index, bool) or not isinstance(index, Integral):
             raise SplitError(f"{name} has {index!r}; expected indices, whole numbers")

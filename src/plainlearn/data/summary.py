@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Encoded, Field, FieldGeometry, HasLabels, Item, Thing, finished
+from plainlearn.data.blocks import FieldGeometry, HasLabels, finished
 from plainlearn.data.dataset import BlockDataset, Gather, encoded, shown
+from plainlearn.data.items import Item, Source
 from plainlearn.data.split import Splits, Splitter
-from plainlearn.data.transform import Transform, for_side
+from plainlearn.data.transform import Encoded, Field, Thing, Transform, for_side
 
 _MOST_CLASSES = 12
 
@@ -27,8 +28,8 @@ class Summary:
 
     def split(
         self,
-        source: Any,
-        get_items: Callable[[Any], Iterable[Item]] | None,
+        source: Source,
+        get_items: Callable[[Source], Iterable[Item]] | None,
         items: Sequence[Item],
         splitter: Splitter,
         splits: Splits,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.lists import L
-from plainlearn.data.label import is_missing
+from plainlearn.data.label import Value, is_missing
+from plainlearn.data.transform import Encoded
 
 __all__ = [
     "CategorySpec",
@@ -41,7 +42,7 @@ class TargetSpec(Protocol):
         """The labels, in the order of a model's outputs; None of a target that has none."""
         ...
 
-    def decode(self, encoded: Any) -> Any:
+    def decode(self, encoded: Encoded) -> Any:
         """An answer, an array or a tensor, as people read it."""
         ...
 
@@ -49,11 +50,11 @@ class TargetSpec(Protocol):
 class LabelSpec(TargetSpec, Protocol):
     """One whose values can be written in a table: labels, or numbers."""
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         """Why `value` cannot be used, or nothing."""
         ...
 
-    def encode(self, value: Any) -> Any:
+    def encode(self, value: Value) -> Any:
         """The value as a number or an array. Raises `DataError` for one that cannot be used."""
         ...
 
@@ -86,7 +87,7 @@ class CategorySpec:
         """The vocabulary, empty as long as it is to be learned."""
         return self.vocab or ()
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         torch = sys.modules.get("torch")  # whoever hands us a tensor has imported it
         tensor = () if torch is None else (torch.Tensor,)
         if isinstance(value, (list, dict, set, np.ndarray, *tensor)):
@@ -101,14 +102,14 @@ class CategorySpec:
             f"the label {value!r} is not in the vocabulary of {len(self.known)}: {shown_labels(self.known)}"
         )
 
-    def encode(self, value: Any) -> int:
+    def encode(self, value: Value) -> int:
         if reason := self.check(value):
             raise DataError(
                 reason, try_="CategoryBlock(add_na=True), or a split with every label in training"
             )
         return self.numbers.get(value, 0)
 
-    def decode(self, encoded: Any) -> Any:
+    def decode(self, encoded: Encoded) -> Any:
         return self.labels[int(encoded)]
 
 
@@ -136,7 +137,7 @@ class MultiCategorySpec:
     def _known(self) -> frozenset[Any]:
         return frozenset(self.known)
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         if isinstance(value, str) or not isinstance(value, Iterable):
             return f"the labels are {value!r}; expected a list of labels, or a label_delim that makes one"
         found = list(cast("Iterable[Any]", value))
@@ -149,13 +150,13 @@ class MultiCategorySpec:
             else ""
         )
 
-    def encode(self, value: Any) -> NDArray[np.float32]:
+    def encode(self, value: Value) -> NDArray[np.float32]:
         if reason := self.check(value):
             raise DataError(reason)
         present = set(value)
         return np.array([label in present for label in self.known], np.float32)
 
-    def decode(self, encoded: Any) -> L[Any]:
+    def decode(self, encoded: Encoded) -> L[Any]:
         return L([label for label, present in zip(self.known, encoded, strict=True) if bool(present)])
 
 
@@ -169,7 +170,7 @@ class RegressionSpec:
     def labels(self) -> None:
         return None
 
-    def check(self, value: Any) -> str:
+    def check(self, value: Value) -> str:
         try:
             numbers = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
@@ -178,12 +179,12 @@ class RegressionSpec:
             return f"the target has {numbers.size} numbers; expected {self.n_out}"
         return "" if np.isfinite(numbers).all() else f"the target {value!r} is not finite"
 
-    def encode(self, value: Any) -> NDArray[np.float32]:
+    def encode(self, value: Value) -> NDArray[np.float32]:
         if reason := self.check(value):
             raise DataError(reason)
         return np.asarray(value, dtype=np.float32)
 
-    def decode(self, encoded: Any) -> Any:
+    def decode(self, encoded: Encoded) -> Any:
         values = np.asarray(encoded)
         return values.item() if values.size == 1 else values
 
@@ -210,7 +211,7 @@ class MaskSpec:
     def labels(self) -> L[Any] | None:
         return L(list(self.codes)) if self.codes else None
 
-    def decode(self, encoded: Any) -> NDArray[np.int64]:
+    def decode(self, encoded: Encoded) -> NDArray[np.int64]:
         return np.asarray(encoded)
 
 
@@ -224,7 +225,7 @@ class PointSpec:
     def labels(self) -> None:
         return None
 
-    def decode(self, encoded: Any) -> NDArray[np.float32]:
+    def decode(self, encoded: Encoded) -> NDArray[np.float32]:
         return np.asarray(encoded)
 
 

@@ -14,7 +14,15 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
-    from plainlearn.data.blocks import Block, Field, Thing
+    from plainlearn.data.blocks import Block
+
+# What passes through a transform is the user's own, so these three say only where on its way it is.
+Thing: TypeAlias = Any
+"""What a value is once its block has opened it: an array of pixels, a label."""
+Encoded: TypeAlias = Any
+"""A thing as the model gets it: most often a tensor; or what is `Deferred`."""
+Field: TypeAlias = Any
+"""The encoded things of one block in a batch: most often a tensor; or what is `Deferred`."""
 
 #: A side, or (height, width).
 Size = int | tuple[int, int]

@@ -13,8 +13,10 @@ from typing import Any
 
 from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Audits, Block, Checks, Examined, Examines, HasLabels, Item, Value
+from plainlearn.data.blocks import Audits, Block, Checks, Examined, Examines, HasLabels
 from plainlearn.data.dataset import BlockDataset, Datasets, LazyValues, LeftOut, shown
+from plainlearn.data.items import Item
+from plainlearn.data.label import Value
 from plainlearn.data.split import Splits
 from plainlearn.data.transform import Function
 

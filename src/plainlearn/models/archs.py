@@ -14,33 +14,33 @@ from torch import nn
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.models import weights as sources
-from plainlearn.models.weights import Expects, State
+from plainlearn.models.weights import Expects, State, WeightsFile
 
 #: timm's name of a network, a function that makes one such as torchvision's, or a model.
 Arch = str | Callable[..., nn.Module] | nn.Module
 
 
-def resnet18(**kwargs: Any) -> nn.Module:
+def resnet18(**kwargs: object) -> nn.Module:
     """torchvision's ResNet-18 (He et al. 2015, arXiv:1512.03385). torchvision is loaded when it is built."""
     return _torchvision("resnet18", **kwargs)
 
 
-def resnet34(**kwargs: Any) -> nn.Module:
+def resnet34(**kwargs: object) -> nn.Module:
     """torchvision's ResNet-34."""
     return _torchvision("resnet34", **kwargs)
 
 
-def resnet50(**kwargs: Any) -> nn.Module:
+def resnet50(**kwargs: object) -> nn.Module:
     """torchvision's ResNet-50."""
     return _torchvision("resnet50", **kwargs)
 
 
-def resnet101(**kwargs: Any) -> nn.Module:
+def resnet101(**kwargs: object) -> nn.Module:
     """torchvision's ResNet-101."""
     return _torchvision("resnet101", **kwargs)
 
 
-def resnet152(**kwargs: Any) -> nn.Module:
+def resnet152(**kwargs: object) -> nn.Module:
     """torchvision's ResNet-152."""
     return _torchvision("resnet152", **kwargs)
 
@@ -66,7 +66,7 @@ def arch_name(arch: Arch) -> str | None:
     return None if name is None else f"torchvision:{name}"
 
 
-def _torchvision(name: str, **kwargs: Any) -> nn.Module:
+def _torchvision(name: str, **kwargs: object) -> nn.Module:
     from torchvision import models  # 3 CPU seconds, so not before somebody builds one
 
     return getattr(models, name)(**kwargs)
@@ -76,7 +76,7 @@ _OURS = (resnet18, resnet34, resnet50, resnet101, resnet152)
 
 
 def build(
-    arch: Arch, *, pretrained: bool, weights: Any = None, channels: int = 3
+    arch: Arch, *, pretrained: bool, weights: WeightsFile | None = None, channels: int = 3
 ) -> tuple[nn.Module, Expects | None]:
     """The network that `arch` means, with its classifier, and what its weights expect; None without weights.
 

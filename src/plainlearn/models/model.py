@@ -14,7 +14,7 @@ from plainlearn.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from plainlearn.core.tensors import batch_norms
 from plainlearn.models.archs import Arch, arch_name, arch_of, build
 from plainlearn.models.heads import AdaptiveConcatPool2d, Flatten, HeadRecipe, create_head, linear_head
-from plainlearn.models.weights import Expects
+from plainlearn.models.weights import Expects, WeightsFile
 
 #: Mean and standard deviation of each channel.
 Stats = tuple[tuple[float, ...], tuple[float, ...]]
@@ -111,7 +111,12 @@ class VisionModel(nn.Sequential):
 
 
 def create_body(
-    arch: Arch, cut: int | None = None, *, pretrained: bool = False, weights: Any = None, channels: int = 3
+    arch: Arch,
+    cut: int | None = None,
+    *,
+    pretrained: bool = False,
+    weights: WeightsFile | None = None,
+    channels: int = 3,
 ) -> nn.Module:
     """The part of `arch` that finds features: (B, C, H, W) to (B, F, h, w), or for transformers to (B, F).
 
@@ -184,7 +189,7 @@ def create_vision_model(
     n_out: int,
     *,
     pretrained: bool = True,
-    weights: Any = None,
+    weights: WeightsFile | None = None,
     cut: int | None = None,
     channels: int = 3,
     normalize: bool = True,
@@ -211,14 +216,14 @@ def create_vision_model(
     features, pool = _features(body, channels)
     trained = pretrained or weights is not None
     train_bn = not trained if train_bn is None else train_bn
-    of_the_course = any(value is not None for value in (lin_ftrs, ps, concat_pool)) or not trained
+    course_options = any(value is not None for value in (lin_ftrs, ps, concat_pool)) or not trained
     whole = scaled(body, expects, channels, given) if normalize and expects is not None else body
     head = _head(features, n_out, pool, trained, lin_ftrs, ps, concat_pool, custom_head, y_range)
     recipe = None
     if name is not None and custom_head is None:
         widths = None if lin_ftrs is None else tuple(lin_ftrs)
         limits = None if y_range is None else (y_range[0], y_range[1])
-        recipe = Recipe(name, n_out, channels, cut, whole is not body, "course" if of_the_course else "linear",
+        recipe = Recipe(name, n_out, channels, cut, whole is not body, "course" if course_options else "linear",
                         widths, ps, concat_pool, limits, train_bn)  # fmt: skip
     elif name is not None:
         own: Any = getattr(head, "recipe", None)  # of one that our create_head made, as a whole
@@ -246,16 +251,16 @@ def scaled(body: nn.Module, expects: Expects, channels: int, given: Stats | None
     expected = expects.for_channels(channels)
     if expected == given:
         return body
-    return _behind(ExpectedInput(expected, given), body)
+    return _preceded_by(ExpectedInput(expected, given), body)
 
 
 def unscaled(body: nn.Module, recipe: Recipe) -> nn.Module:
     """`body` behind an `ExpectedInput`, if the recipe says so, whose numbers come with the weights."""
     nothing = ((0.0,) * recipe.channels, (1.0,) * recipe.channels)
-    return _behind(ExpectedInput(nothing), body) if recipe.scales else body
+    return _preceded_by(ExpectedInput(nothing), body) if recipe.scales else body
 
 
-def _behind(first: nn.Module, body: nn.Module) -> nn.Module:
+def _preceded_by(first: nn.Module, body: nn.Module) -> nn.Module:
     return nn.Sequential(first, *body) if type(body) is nn.Sequential else nn.Sequential(first, body)
 
 
@@ -270,9 +275,9 @@ def _head(
     custom_head: Callable[[int, int], nn.Module] | nn.Module | None,
     y_range: tuple[float, float] | None,
 ) -> nn.Module:
-    of_the_course = [value for value in (lin_ftrs, ps, concat_pool) if value is not None]
+    course_options = [value for value in (lin_ftrs, ps, concat_pool) if value is not None]
     if custom_head is not None:
-        if of_the_course or y_range is not None:
+        if course_options or y_range is not None:
             raise ArgumentError(
                 "custom_head is the whole head; lin_ftrs, ps, concat_pool or y_range beside it would be ignored"
             )
@@ -284,7 +289,7 @@ def _head(
         raise ArgumentError(
             f"concat_pool=True needs a body that gives maps (B, F, h, w); this one pools by itself to {features} features"
         )
-    if of_the_course or not trained:
+    if course_options or not trained:
         return create_head(
             features, n_out, lin_ftrs, 0.5 if ps is None else ps,
             concat_pool=concat_pool is not False, pool=pool, y_range=y_range,

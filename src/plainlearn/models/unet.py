@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from plainlearn.core.errors import ArgumentError
 from plainlearn.models.archs import Arch, arch_name, arch_of, build
 from plainlearn.models.model import Recipe, Stats, VisionModel, body_of, scaled, unscaled
+from plainlearn.models.weights import WeightsFile
 
 
 class Pyramid(nn.Module):
@@ -78,7 +79,7 @@ def create_unet_model(
     n_out: int,
     *,
     pretrained: bool = True,
-    weights: Any = None,
+    weights: WeightsFile | None = None,
     cut: int | None = None,
     channels: int = 3,
     normalize: bool = True,

@@ -17,6 +17,7 @@ from plainlearn.datasets.fetch import download_url
 from plainlearn.datasets.storage import file_sha256
 
 State = dict[str, Tensor]
+WeightsFile = str | os.PathLike[str]
 
 #: timm's name of each network whose weights come in a package, and the package.
 _PACKAGES: Final = {
@@ -94,7 +95,7 @@ def _kind(name: str) -> str:
 # ---------------------------------------------------------------- from a file
 
 
-def read_weights(path: str | os.PathLike[str]) -> State:
+def read_weights(path: WeightsFile) -> State:
     """The tensors of a .safetensors file, or of a .pth that holds nothing but tensors.
 
     A .pth is read without running anything that it may hold. Tensors may lie under `state_dict` or `model`, and
@@ -197,18 +198,18 @@ def _hub_weights(name: str, repository: str, filename: str | None) -> State:
             return read_weights(kept)
     address = f"{constants.ENDPOINT}/{repository_id}"
     if constants.HF_HUB_OFFLINE:
-        raise cannot_be_had(name, address, constants.HF_HUB_CACHE, "HF_HUB_OFFLINE is set")
+        raise weights_unavailable(name, address, constants.HF_HUB_CACHE, "HF_HUB_OFFLINE is set")
     try:
         # Its own client would try for a minute, and for several if nobody answers.
-        _knock(address)
+        _check_reachable(address)
         named = {"filename": filename} if filename else {}
         return cast("Any", load_state_dict_from_hf)(repository, **named)
     except OSError as error:
         reason = getattr(error, "reason", None) or str(error).partition("\n")[0]
-        raise cannot_be_had(name, address, constants.HF_HUB_CACHE, str(reason)) from error
+        raise weights_unavailable(name, address, constants.HF_HUB_CACHE, str(reason)) from error
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Return if somebody answers at `address`, whatever the answer. Raises `OSError` if nobody does in 5 seconds."""
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
@@ -231,7 +232,7 @@ def downloaded_weights(url: str, name: str) -> State:
         try:
             download_url(url, file, timeout_seconds=10, attempts=2)
         except DownloadError as error:
-            raise cannot_be_had(name, url, folder, error.what.partition(": ")[2]) from error
+            raise weights_unavailable(name, url, folder, error.what.partition(": ")[2]) from error
         expected = file.stem.rpartition("-")[2]
         if len(expected) == 8 and not (found := file_sha256(file)).startswith(expected):
             file.unlink()
@@ -241,7 +242,7 @@ def downloaded_weights(url: str, name: str) -> State:
     return read_weights(file)
 
 
-def cannot_be_had(name: str, address: str, cache: str | os.PathLike[str], reason: str) -> DownloadError:
+def weights_unavailable(name: str, address: str, cache: str | os.PathLike[str], reason: str) -> DownloadError:
     """The error for weights that are out of reach: which, where, why, and the ways out."""
     return DownloadError(
         f"the trained weights of {name} are not in the cache {os.fspath(cache)} and could not be had from {address}: {reason}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, cast
 
 import numpy as np
@@ -17,8 +18,10 @@ from plainlearn.augment.transforms import decode_for
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Block, Examined, Frame, Geometry, Item, Metric, Value
+from plainlearn.data.blocks import Block, Examined, Frame, Geometry, Metric
 from plainlearn.data.dataset import shown
+from plainlearn.data.items import Item
+from plainlearn.data.label import Value
 from plainlearn.data.target_specs import MaskSpec
 from plainlearn.data.transform import Transform
 from plainlearn.images.cache import CachePlace
@@ -30,6 +33,7 @@ from plainlearn.images.load import load_mask
 from plainlearn.losses.losses import CrossEntropyLossFlat
 
 if TYPE_CHECKING:
+    from plainlearn.audit.findings import Audit
     from plainlearn.core.figures import Axes
 
 _IMAGE_SETTINGS: Final = ("mode", "background", "cache", "full_decode", "channels", "value_range")
@@ -115,7 +119,16 @@ class ImageBlock(Block):
         marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
         return Examined(problems, marks, _frames(facts))
 
-    def audit(self, values: Sequence[Value], labels: Sequence[Any], sides: Sequence[str], **more: Any) -> Any:
+    def audit(
+        self,
+        values: Sequence[Value],
+        labels: Sequence[Any],
+        sides: Sequence[str],
+        *,
+        classes: Sequence[Any],
+        problems: Mapping[int, str],
+        root: Path,
+    ) -> Audit | None:
         from plainlearn.audit.checks import audit
 
         if self.mode is None:
@@ -124,7 +137,7 @@ class ImageBlock(Block):
         if len(files) < len(values):
             strange = next(value for place, value in enumerate(values) if place not in files)
             raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
-        return audit(list(files.values()), labels, sides, **more)
+        return audit(list(files.values()), labels, sides, classes=classes, problems=problems, root=root)
 
     def frame(self, thing: NDArray[np.uint8] | ScaledJpeg) -> Frame:
         return thing.frame.size if isinstance(thing, ScaledJpeg) else (thing.shape[0], thing.shape[1])

@@ -14,7 +14,9 @@ from plainlearn.augment.pending import PendingBoxes, PendingBoxLabels
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
-from plainlearn.data.blocks import Block, Frame, Geometry, MultiCategoryBlock, Thing, Value
+from plainlearn.data.blocks import Block, Frame, Geometry, MultiCategoryBlock
+from plainlearn.data.label import Value
+from plainlearn.data.transform import Thing
 
 if TYPE_CHECKING:
     from matplotlib.patches import Rectangle

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plainlearn.augment.lighting import Normalize
 from plainlearn.core.describe import describe
@@ -18,10 +18,10 @@ from plainlearn.data.blocks import CategoryBlock
 from plainlearn.data.dataset import ToModel
 from plainlearn.losses.balance import balanced_loss
 from plainlearn.models.archs import Arch
-from plainlearn.models.model import Stats, body_and_head, create_vision_model
+from plainlearn.models.model import Stats, VisionModel, body_and_head, create_vision_model
 from plainlearn.models.unet import create_unet_model
+from plainlearn.models.weights import WeightsFile
 from plainlearn.optim.groups import Splitter
-from plainlearn.optim.optimizers import Adam
 from plainlearn.train.callback import Callback
 from plainlearn.train.loop import Learner
 from plainlearn.train.precision import Precision, quickest_safe
@@ -43,62 +43,132 @@ class VisionLearner(Learner):
     show_results = show_results
 
 
+class ModelOptions(TypedDict, total=False):
+    """Which body the model gets. Without weights it learns from nothing."""
+
+    pretrained: bool
+    """Whether it has the weights of its makers, from where these keep them or from an installed package (True)."""
+    weights: WeightsFile | None
+    """A file with weights in place of those (None)."""
+    normalize: bool
+    """Whether the model brings pictures to what the weights expect, `learn.model.expects` (True)."""
+    cut: int | None
+    """Up to which of its parts the network is the body (None: up to its last pooling or classifier)."""
+    train_bn: bool | None
+    """Whether batch norm in the body learns new averages (None: only without weights)."""
+
+
+class LearnerOptions(TypedDict, total=False):
+    """How it is trained, as in `Learner`."""
+
+    metrics: Any
+    """Functions of predictions and targets, or torchmetrics objects, one or several (None)."""
+    opt_func: Callable[..., Any]
+    """What makes the optimizer (`Adam`)."""
+    lr: float | slice
+    """The learning rate where `fit` names none (1e-3)."""
+    splitter: Splitter
+    """The parameters in groups by depth (`body_and_head`; `layer_by_layer` gives every block a rate of its own)."""
+    cbs: Callback | Sequence[Callback] | None
+    """Callbacks, one or several (None)."""
+    path: str | PurePath | None
+    """Where files are kept (None: where the data are)."""
+    model_dir: str | PurePath
+    """The folder of models below `path` ("models")."""
+    wd: float | None
+    """The weight decay (None: the optimizer's own)."""
+
+
+class VisionOptions(ModelOptions, LearnerOptions, total=False):
+    """What both learners of pictures take besides data, architecture and loss; the default is in brackets."""
+
+    n_out: int | None
+    """How many outputs the model has (None: as many as the targets need)."""
+
+
 def vision_learner(
     dls: BlockLoaders,
     arch: Arch,
-    loss_func: Any = None,
+    loss_func: Callable[..., Tensor] | None = None,
     *,
-    pretrained: bool = True,
-    weights: str | os.PathLike[str] | None = None,
-    normalize: bool = True,
-    n_out: int | None = None,
-    metrics: Any = None,
-    opt_func: Callable[..., Any] = Adam,
-    lr: float | slice = 1e-3,
-    splitter: Splitter = body_and_head,
-    cut: int | None = None,
-    cbs: Callback | Sequence[Callback] | None = None,
-    path: str | PurePath | None = None,
-    model_dir: str | PurePath = "models",
-    wd: float | None = None,
-    train_bn: bool | None = None,
     lin_ftrs: Sequence[int] | None = None,
     ps: float | None = None,
     concat_pool: bool | None = None,
     custom_head: Callable[[int, int], nn.Module] | nn.Module | None = None,
     y_range: tuple[float, float] | None = None,
     balance: Literal["auto"] | None = None,
+    **options: Unpack[VisionOptions],
 ) -> VisionLearner:
     """A `Learner` whose model is the body of `arch` and a new head with an output for each class of `dls`.
 
     `arch` is a constructor such as `resnet18`, any name of timm's such as "convnext_tiny", or a network of your own.
-    With `pretrained` its weights come from where its makers keep them or from an installed package; `weights`
-    names a file instead. Then the body starts frozen (`learn.unfreeze()` lets it learn), and the model brings
-    pictures to what the weights expect, `learn.model.expects`, whether or not `dls` have a `Normalize`;
-    `normalize=False` leaves them as they come. Loaders that replace `learn.dls` later must be normalised alike.
-    `splitter=layer_by_layer` gives every block a rate of its own. For head and `train_bn` see
-    `create_vision_model`. The loss, when none is given, is the one that the target implies;
-    `balance="auto"` makes each class in it as important as any other, however rare.
+    Of the `options`, see `VisionOptions`, `pretrained=False` leaves out its trained weights and `weights` names a file
+    of them. With weights the body starts frozen (`learn.unfreeze()` lets it learn), and the model brings
+    pictures to what they expect, whether or not `dls` have a `Normalize`. Loaders that replace `learn.dls` later must
+    be normalised alike. For the head see `create_vision_model`. The loss, when none is given, is the one that the
+    target implies; `balance="auto"` makes each class in it as important as any other, however rare.
 
     Raises `ArgumentError` for an architecture that nobody knows and for data that do not say how many outputs are
     needed, `DownloadError` when weights cannot be had: random ones are never used instead.
     """
-    outputs = _outputs(dls, n_out, loss_is_implied=loss_func is None)
-    if balance is not None:
-        loss_func = _balanced(dls, loss_func, balance)
-    model = create_vision_model(
-        arch, outputs, pretrained=pretrained, weights=weights, cut=cut, channels=_channels(dls), normalize=normalize,
-        given=_normalised_by(dls), train_bn=train_bn, lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool,
+    create = partial(
+        create_vision_model, lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool,
         custom_head=custom_head, y_range=y_range,
     )  # fmt: skip
-    learn = VisionLearner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
-    if pretrained or weights is not None:
+    learn = _learner("vision_learner", create, dls, arch, loss_func, balance, options)
+    if _is_trained(options):
         # Convolutions of photo size run half again as fast so, on CPUs and GPUs; for tiny pictures it costs, hence not always.
         learn.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if is_class_loss(learn.loss_func):
             learn.precision = Precision(quickest_safe(learn.device), learn.device)
+    return learn
+
+
+cnn_learner = vision_learner  # the course's older name
+
+
+def unet_learner(
+    dls: BlockLoaders,
+    arch: Arch,
+    loss_func: Callable[..., Tensor] | None = None,
+    **options: Unpack[VisionOptions],
+) -> VisionLearner:
+    """A `Learner` that gives each pixel a class: a U-Net on the body of `arch`, for `dls` with a `MaskBlock`.
+
+    All else is as in `vision_learner`, weights and a frozen beginning included. Pictures may be of any size.
+    """
+    return _learner("unet_learner", create_unet_model, dls, arch, loss_func, None, options)
+
+
+def _learner(
+    name: str,
+    create: Callable[..., VisionModel],
+    dls: BlockLoaders,
+    arch: Arch,
+    loss_func: Callable[..., Tensor] | None,
+    balance: Literal["auto"] | None,
+    options: VisionOptions,
+) -> VisionLearner:
+    """What `create` makes for these data, in a learner; frozen but for what follows the body, if that has weights."""
+    if unknown := options.keys() - VisionOptions.__annotations__.keys():
+        raise TypeError(f"{name}() got an unexpected keyword argument {min(unknown)!r}")
+    outputs = _outputs(dls, options.get("n_out"), loss_is_implied=loss_func is None)
+    if balance is not None:
+        loss_func = _balanced(dls, loss_func, balance)
+    of_model, of_learner = (
+        {option: value for option, value in options.items() if option in kind.__annotations__}
+        for kind in (ModelOptions, LearnerOptions)
+    )
+    model = create(arch, outputs, channels=_channels(dls), given=_normalised_by(dls), **of_model)
+    of_learner.setdefault("splitter", body_and_head)
+    learn = VisionLearner(dls, model, loss_func, **cast("dict[str, Any]", of_learner))
+    if _is_trained(options):
         learn.freeze()
     return learn
+
+
+def _is_trained(options: VisionOptions) -> bool:
+    return options.get("pretrained", True) or options.get("weights") is not None
 
 
 def _balanced(dls: Any, loss_func: Any, balance: Any) -> Any:
@@ -110,43 +180,6 @@ def _balanced(dls: Any, loss_func: Any, balance: Any) -> Any:
         )
         raise ArgumentError(wrong, try_="balance='auto', or loss_func=balanced_loss(dls)")
     return balanced_loss(dls)
-
-
-cnn_learner = vision_learner  # the course's older name
-
-
-def unet_learner(
-    dls: BlockLoaders,
-    arch: Arch,
-    loss_func: Any = None,
-    *,
-    pretrained: bool = True,
-    weights: str | os.PathLike[str] | None = None,
-    normalize: bool = True,
-    n_out: int | None = None,
-    metrics: Any = None,
-    opt_func: Callable[..., Any] = Adam,
-    lr: float | slice = 1e-3,
-    splitter: Splitter = body_and_head,
-    cut: int | None = None,
-    cbs: Callback | Sequence[Callback] | None = None,
-    path: str | PurePath | None = None,
-    model_dir: str | PurePath = "models",
-    wd: float | None = None,
-    train_bn: bool | None = None,
-) -> VisionLearner:
-    """A `Learner` that gives each pixel a class: a U-Net on the body of `arch`, for `dls` with a `MaskBlock`.
-
-    All else is as in `vision_learner`, weights and a frozen beginning included. Pictures may be of any size.
-    """
-    model = create_unet_model(
-        arch, _outputs(dls, n_out, loss_is_implied=loss_func is None), pretrained=pretrained, weights=weights, cut=cut,
-        channels=_channels(dls), normalize=normalize, given=_normalised_by(dls), train_bn=train_bn,
-    )  # fmt: skip
-    learn = VisionLearner(dls, model, loss_func, opt_func, lr, splitter, cbs, metrics, path, model_dir, wd)
-    if pretrained or weights is not None:
-        learn.freeze()
-    return learn
 
 
 def _outputs(dls: Any, n_out: Any, *, loss_is_implied: bool) -> int:

@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
+
+import torch
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, MissingFileError
@@ -15,7 +17,7 @@ from plainlearn.core.paths import Path
 from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
-from plainlearn.data.items import get_image_files
+from plainlearn.data.items import Item, get_image_files
 from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
 from plainlearn.data.labelled_items import (
     FileOf,
@@ -29,16 +31,59 @@ from plainlearn.data.labelled_items import (
     without_repeats,
 )
 from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
+from plainlearn.data.transform import Transforms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 AnyPath = str | os.PathLike[str]
+
+
+class LoaderOptions(TypedDict, total=False):
+    """What goes on to `DataBlock.dataloaders`, where it is explained."""
+
+    bs: int
+    val_bs: int | None
+    num_workers: int | None
+    device: torch.device | str | None
+    shuffle: bool
+    drop_last: bool | None
+    check: bool
+    strict: bool
+
+
+class FuncOptions(LoaderOptions, total=False):
+    """What goes on to `from_path_func`, with its defaults."""
+
+    valid_pct: float
+    seed: int | None
+    img_block: Block | None
+    item_tfms: Transforms
+    batch_tfms: Transforms
+
+
+class TableOptions(LoaderOptions, total=False):
+    """What goes on to `from_df`, with its defaults."""
+
+    valid_pct: float
+    seed: int | None
+    fn_col: int | str
+    folder: str
+    suff: str
+    label_col: int | str
+    label_delim: str | None
+    y_block: Block | type[Block] | None
+    valid_col: int | str | None
+    img_block: Block | None
+    item_tfms: Transforms
+    batch_tfms: Transforms
 
 
 class ImageDataLoaders(BlockLoaders):
     """Loaders of labelled images. Each way of keeping labels is a class method; all give `BlockLoaders`.
 
-    Further arguments (`bs`, `num_workers`, `device`, `shuffle`, `seed` of the order) go to
-    `DataBlock.dataloaders`.
+    Further arguments, such as `bs`, go to `DataBlock.dataloaders`.
     """
 
     @classmethod
@@ -51,9 +96,9 @@ class ImageDataLoaders(BlockLoaders):
         seed: int | None = None,
         vocab: Sequence[Any] | None = None,
         img_block: Block | None = None,
-        item_tfms: Any = None,
-        batch_tfms: Any = None,
-        **kwargs: Any,
+        item_tfms: Transforms = None,
+        batch_tfms: Transforms = None,
+        **kwargs: Unpack[LoaderOptions],
     ) -> BlockLoaders:
         """Images in folders named after their class, below `train` and `valid`, or split at random by `valid_pct`.
 
@@ -88,9 +133,9 @@ class ImageDataLoaders(BlockLoaders):
         valid_pct: float = 0.2,
         seed: int | None = None,
         img_block: Block | None = None,
-        item_tfms: Any = None,
-        batch_tfms: Any = None,
-        **kwargs: Any,
+        item_tfms: Transforms = None,
+        batch_tfms: Transforms = None,
+        **kwargs: Unpack[LoaderOptions],
     ) -> BlockLoaders:
         """The files `fnames`, labelled by `label_func(path)`."""
         if not len(fnames):
@@ -110,18 +155,26 @@ class ImageDataLoaders(BlockLoaders):
 
     @classmethod
     def from_name_func(
-        cls, path: AnyPath, fnames: Sequence[AnyPath], label_func: Callable[[str], Any], **kwargs: Any
+        cls,
+        path: AnyPath,
+        fnames: Sequence[AnyPath],
+        label_func: Callable[[str], Any],
+        **kwargs: Unpack[FuncOptions],
     ) -> BlockLoaders:
         """The files `fnames`, labelled by `label_func(name)` of each file's name."""
         return cls.from_path_func(path, fnames, using_attr(label_func, "name"), **kwargs)
 
     @classmethod
-    def from_path_re(cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Any) -> BlockLoaders:
+    def from_path_re(
+        cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Unpack[FuncOptions]
+    ) -> BlockLoaders:
         """The files `fnames`, labelled by the first group of the pattern in each path (with `/` between folders)."""
         return cls.from_path_func(path, fnames, _PathLabeller(RegexLabeller(pat)), **kwargs)
 
     @classmethod
-    def from_name_re(cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Any) -> BlockLoaders:
+    def from_name_re(
+        cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Unpack[FuncOptions]
+    ) -> BlockLoaders:
         """The files `fnames`, labelled by the first group of the pattern in each file's name."""
         return cls.from_name_func(path, fnames, RegexLabeller(pat), **kwargs)
 
@@ -135,9 +188,9 @@ class ImageDataLoaders(BlockLoaders):
         seed: int | None = None,
         y_block: Block | type[Block] | None = None,
         img_block: Block | None = None,
-        item_tfms: Any = None,
-        batch_tfms: Any = None,
-        **kwargs: Any,
+        item_tfms: Transforms = None,
+        batch_tfms: Transforms = None,
+        **kwargs: Unpack[LoaderOptions],
     ) -> BlockLoaders:
         """Files and their labels, side by side."""
         if len(fnames) != len(labels):
@@ -163,7 +216,7 @@ class ImageDataLoaders(BlockLoaders):
     @classmethod
     def from_df(
         cls,
-        df: Any,
+        df: DataFrame,
         path: AnyPath = ".",
         valid_pct: float = 0.2,
         seed: int | None = None,
@@ -175,9 +228,9 @@ class ImageDataLoaders(BlockLoaders):
         y_block: Block | type[Block] | None = None,
         valid_col: int | str | None = None,
         img_block: Block | None = None,
-        item_tfms: Any = None,
-        batch_tfms: Any = None,
-        **kwargs: Any,
+        item_tfms: Transforms = None,
+        batch_tfms: Transforms = None,
+        **kwargs: Unpack[LoaderOptions],
     ) -> BlockLoaders:
         """A table with a column of file names, below `path/folder`, and one of labels.
 
@@ -228,7 +281,7 @@ class ImageDataLoaders(BlockLoaders):
         header: int | None = 0,
         delimiter: str | None = None,
         quoting: int = 0,
-        **kwargs: Any,
+        **kwargs: Unpack[TableOptions],
     ) -> BlockLoaders:
         """The CSV file `path/csv_fname`, read as text, then as `from_df`."""
         df = read_csv(Path(path) / csv_fname, header=header, delimiter=delimiter, quoting=quoting)
@@ -250,9 +303,9 @@ class SegmentationDataLoaders(BlockLoaders):
         values: Sequence[int] | None = None,
         valid_pct: float = 0.2,
         seed: int | None = None,
-        item_tfms: Any = None,
-        batch_tfms: Any = None,
-        **kwargs: Any,
+        item_tfms: Transforms = None,
+        batch_tfms: Transforms = None,
+        **kwargs: Unpack[LoaderOptions],
     ) -> BlockLoaders:
         """The images `fnames`; `label_func(path)` is where each one's mask is, `codes` what its labels mean.
 
@@ -292,7 +345,7 @@ class _Sides:
 
     sides: Splits
 
-    def __call__(self, items: Any) -> Splits:
+    def __call__(self, items: Sequence[Item]) -> Splits:
         return self.sides
 
 
@@ -336,16 +389,17 @@ def _two_classes(dls: BlockLoaders, source: str) -> BlockLoaders:
     return dls
 
 
-def _column(df: Any, column: int | str, name: str) -> list[Any]:
+def _column(df: DataFrame, column: int | str, name: str) -> list[Any]:
     if isinstance(column, str) and column not in df.columns:
         raise DataError(f"{name} is {column!r}; the table's columns are {', '.join(map(str, df.columns))}")
     if isinstance(column, int) and not -len(df.columns) <= column < len(df.columns):
         raise DataError(f"{name} is {column}; the table has {len(df.columns)} columns")
-    return list(df[column] if isinstance(column, str) else df.iloc[:, column])
+    table = cast("Any", df)
+    return list(table[column] if isinstance(column, str) else table.iloc[:, column])
 
 
 def _refuse_lost_row(
-    df: Any, path: Path, fn_col: int | str = 0, folder: str = "", suff: str = "", **_: Any
+    df: DataFrame, path: Path, fn_col: int | str = 0, folder: str = "", suff: str = "", **_: Any
 ) -> None:
     """A table without a header whose first row was taken for one would be an image short, in silence."""
     if isinstance(fn_col, int) and -df.shape[1] <= fn_col < df.shape[1]:

@@ -13,7 +13,8 @@ from plainlearn.augment.geometry import identity
 from plainlearn.augment.pending import PendingPoints
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ShapeError
-from plainlearn.data.blocks import Block, Frame, Geometry, Metric, Value
+from plainlearn.data.blocks import Block, Frame, Geometry, Metric
+from plainlearn.data.label import Value
 from plainlearn.data.target_specs import PointSpec
 from plainlearn.losses.losses import MSELossFlat
 from plainlearn.metrics.functions import rmse
