@@ -150,6 +150,23 @@ def test_a_part_of_another_name_is_refused_with_the_name_that_is_expected(server
     assert status == 422 and "named 'image'; expected only 'file'" in found["error"]
 
 
+def test_a_form_without_its_end_is_refused_whole_though_images_of_it_have_come(server: Running) -> None:
+    body, kind = form(("a.png", png()), ("b.png", png()))
+    cut = body[: body.rindex(b"--mark")]
+    status, found, _ = server.call("POST", "/predict", cut, {"Content-Type": kind})
+    assert status == 400 and "ends before its last part" in found["error"]
+
+
+def test_no_upload_is_written_to_the_disk(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", written.append)
+    for name in ("a.png", None):
+        body, kind = form((name, png() + bytes(3 << 20)))
+        status, found, _ = server.call("POST", "/predict", body, {"Content-Type": kind})
+        assert (status, found["predictions"][0]["file"]) == (200, name)
+    assert not written
+
+
 def test_a_form_with_more_or_longer_heads_than_it_may_have_is_refused(server: Running) -> None:
     disposition = 'Content-Disposition: form-data; name="file"; filename="a.png"\r\n'
     for head in (disposition + "X: y\r\n" * 20, disposition + "X: " + "y" * 9000 + "\r\n"):

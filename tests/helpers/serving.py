@@ -17,9 +17,8 @@ from patience import PATIENCE
 
 from plainlearn.app.limits import Limits
 from plainlearn.app.monitoring import ServerMetrics
-from plainlearn.app.served import ServedModel
 from plainlearn.app.server import Server, Settings, listen
-from plainlearn.app.service import Service
+from plainlearn.app.service import ServedModel, Service
 from plainlearn.core.errors import DataError
 from plainlearn.inference.item_predictor import Prediction
 

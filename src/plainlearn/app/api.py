@@ -20,8 +20,7 @@ from plainlearn.app.batcher import Full
 from plainlearn.app.guard import KNOWN
 from plainlearn.app.limits import FAILED, Limits, Refusal, as_json
 from plainlearn.app.monitoring import PLAIN_TEXT, ServerMetrics
-from plainlearn.app.served import ScoredPrediction, ServedModel
-from plainlearn.app.service import Service
+from plainlearn.app.service import ScoredPrediction, ServedModel, Service
 from plainlearn.app.uploads import FIELD, Upload, UploadBudget, check_length, read_uploads
 from plainlearn.core.errors import DataError
 

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import ipaddress
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -56,11 +56,11 @@ class Guard:
 
     def __init__(
         self, app: Any, *, hosts: Collection[str], token: str | None, limits: Limits, metrics: ServerMetrics,
-        paths: Collection[str], by_address: bool = False, on_request: Callable[[str], Any] = lambda _: None,
+        paths: Collection[str], by_address: bool = False, log_requests: bool = False,
     ) -> None:  # fmt: skip
         self._app, self._hosts, self._limits, self._metrics = app, frozenset(hosts), limits, metrics
         self._token = None if token is None else token.encode()
-        self._paths, self._by_address, self._on_request = frozenset(paths), by_address, on_request
+        self._paths, self._by_address, self._log_requests = frozenset(paths), by_address, log_requests
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -82,9 +82,12 @@ class Guard:
             # 499, as nginx says it: who asked went away before there was an answer.
             self._metrics.requests.labels(path, str(exchange.status or 499)).inc()
             self._metrics.seconds.labels(path).observe(seconds)
-            self._on_request(
-                f"{_client(scope)} {scope['method']} {scope['path']!r} {exchange.status or 499} {1000 * seconds:.1f} ms"
-            )
+            if self._log_requests:
+                client = (scope.get("client") or ("?",))[0]
+                status, milliseconds = exchange.status or 499, 1000 * seconds
+                log().info(
+                    "%s %s %r %s %.1f ms", client, scope["method"], scope["path"], status, milliseconds
+                )
 
     def _check(self, scope: Any) -> None:
         size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
@@ -145,10 +148,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _client(scope: Any) -> str:
-    return (scope.get("client") or ("?",))[0]
 
 
 class _Exchange:

@@ -20,7 +20,7 @@ import uvicorn
 from plainlearn.app.api import PATHS, make_app
 from plainlearn.app.guard import Guard, hosts_of, protocol_with
 from plainlearn.app.limits import Limits
-from plainlearn.app.monitoring import ServerMetrics, log
+from plainlearn.app.monitoring import ServerMetrics
 from plainlearn.app.service import Service
 from plainlearn.core.errors import ArgumentError
 
@@ -85,7 +85,7 @@ def guarded(service: Service, metrics: ServerMetrics, settings: Settings) -> Gua
     names = settings.names if local else (*settings.names, settings.host, socket.gethostname())
     return Guard(
         app, hosts=hosts_of(*names), by_address=not local, token=settings.token, limits=settings.limits,
-        metrics=metrics, paths=PATHS, on_request=log().info if settings.log_requests else lambda _: None,
+        metrics=metrics, paths=PATHS, log_requests=settings.log_requests,
     )  # fmt: skip
 
 

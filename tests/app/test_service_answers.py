@@ -14,7 +14,7 @@ from serving import png
 from shipped import draw_pictures, small_learner
 
 from plainlearn.app.limits import as_json
-from plainlearn.app.served import ServedModel, load_model
+from plainlearn.app.service import ServedModel, load_model
 from plainlearn.core.errors import DataError
 from plainlearn.data import MultiCategoryBlock, RegressionBlock
 from plainlearn.inference import read_model_file, write_model_file
