@@ -24,7 +24,6 @@ from plainlearn.inference.onnx_predictor import QuickPredictor
 from plainlearn.inference.predictor import Predictor
 from plainlearn.models.weights import packaged_file
 from plainlearn.runs import RunConfig, train
-from plainlearn.runs.plan import Plan
 from plainlearn.runs.record import read_record
 from plainlearn.runs.run import learner_of
 from plainlearn.runs.training_data import pictures_of
@@ -60,19 +59,20 @@ def shipped(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Shippe
             if member.name.endswith(".jpg") and Path(member.name).name.rsplit("_", 1)[0] in breeds:
                 member.name = f"photos/{Path(member.name).name}"
                 archive.extract(member, folder, filter="data")
-    asked = RunConfig(
+    config = RunConfig(
         str(folder / "photos"), str(folder / "pets.plain"), epochs=1, size=128, labels=r"^(.+)_\d+"
     )
-    train(asked, say=lambda _: None)
-    plan = Plan(**read_record(asked.beside).plan)
-    dls = learner_of(pictures_of(asked), plan).dls
+    train(config, say=lambda _: None)
+    plan = read_record(config.run_folder).plan
+    assert plan is not None
+    dls = learner_of(pictures_of(config), plan).dls
     photos = [Path(pair.file) for pair in dls.datasets.valid.items]  # type: ignore[attr-defined]
-    learn = load_learner(asked.out)
+    learn = load_learner(config.out)
     learn.dls = dls
     with learn.no_logging():
         probabilities = learn.get_preds()[0].numpy()
     assert [str(label) for label in dls.vocab] == sorted(breeds)  # type: ignore[attr-defined]
-    return Shipped(Path(asked.out), photos, sorted(breeds), probabilities)
+    return Shipped(Path(config.out), photos, sorted(breeds), probabilities)
 
 
 def test_the_predictors_of_torch_and_of_onnxruntime_agree_with_training(shipped: Shipped) -> None:

@@ -21,15 +21,15 @@ OUTCOME = Outcome("a.plain", "a.html", "accuracy", 0.75, 0.5, 0.9, 20, 3, "tuned
 def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[RunConfig]:
     """What the runs were asked for, in an empty folder; none is run."""
     monkeypatch.chdir(tmp_path)
-    asked: list[RunConfig] = []
+    configs: list[RunConfig] = []
 
     def run(one: RunConfig, **more: Any) -> Outcome:
-        asked.append(one)
+        configs.append(one)
         print("a row of a table")
         return OUTCOME
 
     monkeypatch.setattr(training, "train", run)
-    return asked
+    return configs
 
 
 def test_ten_minutes_and_the_folder_s_name_are_what_is_meant_by_nothing(given: list[RunConfig]) -> None:
@@ -46,9 +46,9 @@ def test_json_is_all_that_the_output_holds(given: list[RunConfig]) -> None:
     assert "a row of a table" in answer.stderr
 
 
-def stopped_run(asked: RunConfig) -> None:
-    asked.beside.mkdir()
-    Record(asked).write()
+def stopped_run(config: RunConfig) -> None:
+    config.run_folder.mkdir()
+    Record(config).write()
 
 
 def test_the_next_run_has_the_next_free_name_and_resume_the_one_that_was_stopped(
@@ -80,8 +80,8 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_with_130(
     given: list[RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(one: RunConfig, **more: Any) -> Outcome:
-        one.beside.mkdir()
-        (one.beside / "run.json").write_text("{}")
+        one.run_folder.mkdir()
+        (one.run_folder / "run.json").write_text("{}")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "train", stopped)

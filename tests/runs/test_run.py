@@ -28,8 +28,8 @@ from plainlearn.models.weights import packaged_file
 from plainlearn.runs import RunConfig, plan, train
 from plainlearn.runs import run as training
 from plainlearn.runs.eject_run import eject_run
-from plainlearn.runs.plan import Pace, Plan, plan_at
-from plainlearn.runs.record import held, read_record
+from plainlearn.runs.plan import Pace, plan_at
+from plainlearn.runs.record import locked_folder, read_record
 from plainlearn.runs.run import learner_of
 from plainlearn.runs.training_data import Pictures, pictures_of
 
@@ -107,7 +107,7 @@ def test_a_folder_becomes_a_model_file_and_a_page_that_fetches_nothing_and_is_no
     }  # fmt: skip
     record = read_record(folder.parent / "made.run")
     assert record.done
-    assert record.outcome["value"] == outcome.value
+    assert record.outcome is not None and record.outcome.value == outcome.value
     assert not (folder.parent / "made.run" / "models").exists()
 
 
@@ -115,7 +115,8 @@ def test_the_file_says_of_the_validation_images_what_the_run_said(folder: Path) 
     wanted = asked(folder)
     outcome = train(wanted, say=lambda _: None)
     predictor = Predictor.load(wanted.out)
-    made = Plan(**read_record(wanted.beside).plan)
+    made = read_record(wanted.run_folder).plan
+    assert made is not None
     held_out = pictures_of(wanted).loaders(made.size, made.bs).datasets.valid.items
     right = [predictor.predict(pair.file).label == pair.label for pair in held_out]
     assert len(right) == outcome.validated_on
@@ -125,7 +126,8 @@ def test_the_file_says_of_the_validation_images_what_the_run_said(folder: Path) 
 def test_a_run_of_epochs_is_fine_tune_to_the_bit(folder: Path) -> None:
     wanted = asked(folder, seed=3, size=64)  # at which head and all depths do equally well
     outcome = train(wanted, say=lambda _: None)
-    made = Plan(**read_record(wanted.beside).plan)
+    made = read_record(wanted.run_folder).plan
+    assert made is not None
     set_seed(3)
     learn = learner_of(pictures_of(wanted), made)
     with learn.no_logging():
@@ -192,7 +194,7 @@ def test_a_folder_of_three_images_and_one_of_one_class_are_refused_and_leave_not
 
 def test_a_file_in_the_way_another_process_and_a_place_that_cannot_be_written_are_named(folder: Path) -> None:
     wanted = asked(folder)
-    with held(wanted), pytest.raises(DataError, match="another process"):
+    with locked_folder(wanted), pytest.raises(DataError, match="another process"):
         train(wanted)
     Path(wanted.out).write_text("mine")
     with pytest.raises(ArgumentError, match=r"made\.plain is there already"):
@@ -350,7 +352,7 @@ def test_a_run_as_a_script_ends_with_the_weights_of_the_model_file(folder: Path)
     wanted = asked(folder, size=64)
     outcome = train(wanted, say=lambda _: None)
     assert outcome.kept == "tuned"
-    path, note = eject_run(wanted.beside)
+    path, note = eject_run(wanted.run_folder)
     assert "to the bit" in note
     subprocess.run([sys.executable, str(path)], check=True, capture_output=True, cwd=folder.parent)
     with np.load(path.with_name("made-trained.npz")) as trained:

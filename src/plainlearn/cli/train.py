@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-_BEGAN = time.perf_counter()
+_STARTED_AT = time.perf_counter()
 
 
 def train(
@@ -78,5 +78,5 @@ def train(
             "arch": arch, "size": size, "valid": valid, "labels": labels, "file_col": file_col, "label_col": label_col,
             "label_delim": label_delim, "balance": balance, "devices": devices, "seed": seed,
         },
-        resume=resume, json=json, began=_BEGAN,
+        resume=resume, json=json, started_at=_STARTED_AT,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from plainlearn.runs import Outcome, RunConfig, train
 from plainlearn.runs.record import read_record
 
 
-def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> None:
+def run(given: dict[str, Any], *, resume: bool, json: bool, started_at: float) -> None:
     """Run as `given` says, and print the outcome. Leaves with 130 when it is stopped."""
     if given["out"] is None:
         given["out"] = _name_for(Path(given["folder"]), resume)
@@ -24,26 +24,28 @@ def run(given: dict[str, Any], *, resume: bool, json: bool, began: float) -> Non
         given = _as_it_was(given)
     elif given["minutes"] is None and given["epochs"] is None:
         given["minutes"] = 10.0
-    asked = RunConfig(**given)
+    config = RunConfig(**given)
     try:
         with redirect_stdout(sys.stderr if json else sys.stdout):
-            outcome = train(asked, resume=resume, say=_say, began=began)
+            outcome = train(config, resume=resume, say=_say, started_at=started_at)
     except KeyboardInterrupt:
-        if (asked.beside / "run.json").exists():
-            again = f"plainlearn train {shlex.quote(given['folder'])} --out {shlex.quote(asked.out)} --resume"
+        if (config.run_folder / "run.json").exists():
+            again = (
+                f"plainlearn train {shlex.quote(given['folder'])} --out {shlex.quote(config.out)} --resume"
+            )
             typer.echo(
-                f"\nStopped; what it has learned is in {asked.beside}. Go on with:\n  {again}", err=True
+                f"\nStopped; what it has learned is in {config.run_folder}. Go on with:\n  {again}", err=True
             )
         raise typer.Exit(130) from None
     if json:
         typer.echo(json_format.dumps(asdict(outcome), indent=2))
     else:
-        typer.echo(_told(outcome))
+        typer.echo(_summary(outcome))
 
 
 def _as_it_was(given: dict[str, Any]) -> dict[str, Any]:
     """What was not said now is as it was said when the run began."""
-    then = asdict(read_record(Path(given["out"]).with_suffix(".run")).asked)
+    then = asdict(read_record(Path(given["out"]).with_suffix(".run")).config)
     usual = {each.name: each.default for each in fields(RunConfig)}
     return {name: then[name] if value == usual[name] else value for name, value in given.items()}
 
@@ -69,7 +71,7 @@ def _begun(name: str) -> bool:
     return Path(f"{name}.run/run.json").exists()
 
 
-def _told(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     file = shlex.quote(outcome.model)
     between = f"95% between {outcome.low:.3f} and {outcome.high:.3f}"
     return "\n".join([

@@ -73,7 +73,7 @@ class RunConfig:
             )
 
     @property
-    def beside(self) -> Path:
+    def run_folder(self) -> Path:
         """The folder of the run, beside the model file: what is needed to go on with it, or to write it down."""
         return Path(self.out).with_suffix(".run")
 

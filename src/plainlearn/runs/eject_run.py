@@ -8,7 +8,6 @@ from typing import Any
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.core.seed import set_seed
-from plainlearn.runs.plan import Plan
 from plainlearn.runs.record import read_record
 from plainlearn.runs.run import learner_of
 from plainlearn.runs.training_data import pictures_of
@@ -27,21 +26,21 @@ def eject_run(
     """
     folder = Path(run)
     record = read_record(folder.with_suffix(".run") if folder.suffix == ".plain" else folder)
-    if not record.plan:
+    config, plan = record.config, record.plan
+    if plan is None:
         raise ArgumentError(
-            f"{run} was stopped before it had a plan", try_=f"plainlearn train {record.asked.folder} --resume"
+            f"{run} was stopped before it had a plan", try_=f"plainlearn train {config.folder} --resume"
         )
-    asked, plan = record.asked, Plan(**record.plan)
-    epochs = record.outcome.get("epochs", plan.epochs)
+    epochs = plan.epochs if record.outcome is None else record.outcome.epochs
     if not epochs:
         raise ArgumentError(
             f"{run} fitted its head alone and has no loop to write down", try_="a run of --epochs 1 or more"
         )
-    pictures = pictures_of(asked)
-    set_seed(asked.seed)
+    pictures = pictures_of(config)
+    set_seed(config.seed)
     learn = learner_of(pictures, plan)
     frozen: dict[str, Any] = {} if plan.features else {"freeze_epochs": 0}
-    target = Path(script) if script is not None else Path(asked.out).with_suffix(".py")
+    target = Path(script) if script is not None else Path(config.out).with_suffix(".py")
     path = learn.eject(target, recipe="fine_tune", epochs=epochs, force=force, **frozen)
     if plan.seconds is None:
         return Path(path), "It ends with the weights of that run, to the bit."

@@ -86,8 +86,8 @@ def native_size(arch: str) -> int:
 
 def fixed_plan(pictures: Pictures, items: int, epochs: int) -> Plan:
     """The plan for so many epochs: the same on every machine."""
-    arch, bs = pictures.asked.arch or SMALL, batch_size(items)
-    size = pictures.asked.size or usual_size(pictures, native_size(arch))
+    arch, bs = pictures.config.arch or SMALL, batch_size(items)
+    size = pictures.config.size or usual_size(pictures, native_size(arch))
     return Plan(arch, size, bs, epochs, rate_for(epochs * len(pictures.loaders(size, bs).train)))
 
 
@@ -101,27 +101,27 @@ def timed_plan(pictures: Pictures, items: tuple[int, int], left: Callable[[], fl
 
     Raises `DataError` when that is too short even for the head alone.
     """
-    asked = pictures.asked
-    if asked.arch is None and torch.cuda.is_available():
+    config = pictures.config
+    if config.arch is None and torch.cuda.is_available():
         try:
-            size = asked.size or usual_size(pictures, native_size(LARGE))
+            size = config.size or usual_size(pictures, native_size(LARGE))
             plan = plan_at(pictures, LARGE, size, pace_of(pictures, LARGE, size, ranks), items, left())
             if plan.epochs >= _MANY_EPOCHS:
                 return plan
         except (DownloadError, DataError):  # not to be had, or too slow: the small one then
             pass
-    arch = asked.arch or SMALL
-    size = asked.size or usual_size(pictures, native_size(arch))
+    arch = config.arch or SMALL
+    size = config.size or usual_size(pictures, native_size(arch))
     return plan_at(pictures, arch, size, pace_of(pictures, arch, size, ranks), items, left())
 
 
 def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int, int], left: float) -> Plan:
     """The plan for `left` seconds, when the pace at size `at` is this."""
     train, valid = items
-    asked, bs = pictures.asked, batch_size(train)
+    config, bs = pictures.config, batch_size(train)
 
     def after(looking: float) -> float:
-        return _TAIL + (_GRAPH if with_graph(asked) else 0) + 3 * valid * looking
+        return _TAIL + (_GRAPH if with_graph(config) else 0) + 3 * valid * looking
 
     def after_head(size: int) -> tuple[float, float, float]:
         """Seconds that are left for training, those of an epoch, and those of one look at all."""
@@ -130,7 +130,7 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
         once = looking * (train + valid)
         return left - once - after(looking), pace.learning * larger * train + looking * valid, once
 
-    sizes = [asked.size] if asked.size else [*(size for size in _SIZES if size < at), at]
+    sizes = [config.size] if config.size else [*(size for size in _SIZES if size < at), at]
     size = sizes[0]
     for larger in sizes:  # details that can be seen are worth more than epochs
         rest, epoch, _ = after_head(larger)
@@ -143,7 +143,7 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
         # So many pictures that one look at all is too long: learn from as many as there is time for.
         without = rest + once
         if without < _ENOUGH_STEPS * a_step:
-            raise _too_short(asked, min(-rest, _ENOUGH_STEPS * a_step - without))
+            raise _too_short(config, min(-rest, _ENOUGH_STEPS * a_step - without))
         steps = int(without / a_step)
         epochs = max(1, round(without / epoch))
         return Plan(arch, size, bs, epochs, rate_for(steps), without, kept, features=False)
@@ -153,18 +153,18 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
     return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest, kept)
 
 
-def with_graph(asked: RunConfig) -> bool:
+def with_graph(config: RunConfig) -> bool:
     """Whether the model file gets the network as a graph too, by which predictions start at once: it takes some seconds."""
-    if asked.minutes is not None and asked.minutes < _WORTH_A_GRAPH:
+    if config.minutes is not None and config.minutes < _WORTH_A_GRAPH:
         return False
     return all(find_spec(library) for library in ("onnx", "onnxscript", "onnxruntime"))
 
 
-def _too_short(asked: RunConfig, lacking: float) -> DataError:
-    assert asked.minutes is not None
-    least = math.ceil((asked.minutes + lacking / 60) * 10 + 1) / 10
+def _too_short(config: RunConfig, lacking: float) -> DataError:
+    assert config.minutes is not None
+    least = math.ceil((config.minutes + lacking / 60) * 10 + 1) / 10
     return DataError(
-        f"--minutes is {asked.minutes:g}, which is over before anything is learned: to read, look at and judge these images "
+        f"--minutes is {config.minutes:g}, which is over before anything is learned: to read, look at and judge these images "
         "alone takes longer on this machine",
         try_=f"--minutes {least:.1f} or more",
     )

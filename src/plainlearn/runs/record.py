@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
 from plainlearn.core.errors import DataError, MissingFileError, StorageError
@@ -14,8 +14,9 @@ from plainlearn.core.paths import Path
 from plainlearn.core.tensorfile import TENSORFILE
 from plainlearn.core.wholefile import Mark, write_whole
 from plainlearn.runs.config import RunConfig
+from plainlearn.runs.plan import Plan
 
-__all__ = ["PROBE", "Record", "check_folder", "held", "read_record", "remove_weights"]
+__all__ = ["PROBE", "Outcome", "Record", "check_folder", "locked_folder", "read_record", "remove_weights"]
 
 _VERSION: Final = 1
 _NAME: Final = "run.json"
@@ -28,21 +29,53 @@ _WEIGHTS: Final = tuple(f"models/{name}.safetensors" for name in (PROBE, "checkp
 _OLDER: Final = {_NAME: _RECORD, _LOCK: Mark(b"\0"), "models/*.safetensors": TENSORFILE}
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: `value` of the `metric` on the validation images, between `low` and `high`.
+
+    `kept` is "tuned", or "head alone" where tuning all depths had not made it better.
+    """
+
+    model: str
+    report: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    validated_on: int
+    epochs: int
+    kept: str
+    baselines: dict[str, float]
+    seconds: float
+
+
 @dataclass
 class Record:
-    """What a run's folder tells. `plan` and `probe` are empty until they are known; `done` when the model file is there."""
+    """What a run's folder tells. `plan` and `head_accuracy`, of the head alone, are None until they are known.
 
-    asked: RunConfig
-    plan: dict[str, Any] = field(default_factory=dict[str, Any])
-    probe: dict[str, Any] = field(default_factory=dict[str, Any])
+    `done` says that the model file is there, and `outcome` what came of it.
+    """
+
+    config: RunConfig
+    plan: Plan | None = None
+    head_accuracy: float | None = None
     baselines: dict[str, float] = field(default_factory=dict[str, float])
     done: bool = False
-    outcome: dict[str, Any] = field(default_factory=dict[str, Any])
+    outcome: Outcome | None = None
 
     def write(self) -> None:
         """Write it, whole or not at all."""
-        text = json.dumps({"version": _VERSION, **asdict(self)}, indent=2)
-        write_whole(self.asked.beside / _NAME, text.encode(), mark=_RECORD, force=None)
+        tree = {
+            "version": _VERSION,
+            "asked": asdict(self.config),
+            "plan": {} if self.plan is None else asdict(self.plan),
+            "probe": {} if self.head_accuracy is None else {"accuracy": self.head_accuracy},
+            "baselines": self.baselines,
+            "done": self.done,
+            "outcome": {} if self.outcome is None else asdict(self.outcome),
+        }
+        text = json.dumps(tree, indent=2)
+        write_whole(self.config.run_folder / _NAME, text.encode(), mark=_RECORD, force=None)
 
 
 def read_record(folder: Path) -> Record:
@@ -53,56 +86,59 @@ def read_record(folder: Path) -> Record:
             f"{folder} is no folder of a run: there is no {_NAME} in it", try_="plainlearn train FOLDER"
         )
     try:
-        told: Any = json.loads(file.read_text("utf-8"))
-        if not isinstance(told, dict):
+        tree: Any = json.loads(file.read_text("utf-8"))
+        if not isinstance(tree, dict):
             raise ValueError("it holds no object")
-        given = cast("dict[str, Any]", told)
+        given = cast("dict[str, Any]", tree)
         version = given.pop("version", None)
         if version != _VERSION:
             raise ValueError(f"its version is {version}; this plainlearn reads {_VERSION}")
-        known = {each.name for each in fields(Record)}
-        if not set(given) <= known:
-            raise ValueError(f"it has {', '.join(sorted(set(given) - known))}")
-        asked = RunConfig(**given.pop("asked"))
-        return Record(asked, **given)
+        config, plan, probe, outcome = (given.pop(name) for name in ("asked", "plan", "probe", "outcome"))
+        return Record(
+            RunConfig(**config),
+            plan=Plan(**plan) if plan else None,
+            head_accuracy=probe["accuracy"] if probe else None,
+            outcome=Outcome(**outcome) if outcome else None,
+            **given,
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{file} cannot be used: {error}", try_="a new run, without --resume") from error
 
 
-def check_folder(asked: RunConfig) -> OwnFolder:
+def check_folder(config: RunConfig) -> OwnFolder:
     """What is ours of the run's folder by now. Changes nothing; raises `StorageError` for a folder of the user's own."""
-    return check_claimable(asked.beside, (_NAME, _LOCK, *_WEIGHTS), other=_other(asked), older=_OLDER)
+    return check_claimable(config.run_folder, (_NAME, _LOCK, *_WEIGHTS), other=_other(config), older=_OLDER)
 
 
-def remove_weights(asked: RunConfig) -> None:
+def remove_weights(config: RunConfig) -> None:
     """The weights that a run needs only until its model file is there."""
-    check_folder(asked).remove(_WEIGHTS)
+    check_folder(config).remove(_WEIGHTS)
 
 
 @contextmanager
-def held(asked: RunConfig) -> Generator[None]:
+def locked_folder(config: RunConfig) -> Generator[None]:
     """The run's folder, made and kept for this process. Raises `DataError` when another one is at it."""
     from filelock import FileLock, Timeout
 
-    folder = claim(asked.beside, (_NAME, _LOCK, *_WEIGHTS), other=_other(asked), older=_OLDER)
-    lock = FileLock(asked.beside / _LOCK, timeout=0)
+    folder = claim(config.run_folder, (_NAME, _LOCK, *_WEIGHTS), other=_other(config), older=_OLDER)
+    lock = FileLock(config.run_folder / _LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:  # an OSError too
         raise DataError(
-            f"another process is training {asked.out} right now", try_="waiting for it, or another --out"
+            f"another process is training {config.out} right now", try_="waiting for it, or another --out"
         ) from error
     except OSError as error:
         raise StorageError(
-            f"{asked.beside} cannot be made or written: {error.strerror}", try_=_other(asked)
+            f"{config.run_folder} cannot be made or written: {error.strerror}", try_=_other(config)
         ) from error
     try:
         yield
     finally:
         lock.release()
-        if not (asked.beside / _NAME).exists():  # nothing came of it
+        if not (config.run_folder / _NAME).exists():  # nothing came of it
             folder.remove()
 
 
-def _other(asked: RunConfig) -> str:
-    return f"--out with another name than {Path(asked.out).name}, or moving that folder away"
+def _other(config: RunConfig) -> str:
+    return f"--out with another name than {Path(config.out).name}, or moving that folder away"

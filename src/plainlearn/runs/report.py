@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from plainlearn._version import __version__
-from plainlearn.audit.findings import findings_html
+from plainlearn.audit.findings import Audit, findings_html
 from plainlearn.core.wholefile import write_whole
 from plainlearn.images.html import PAGE, document, picture, text
 from plainlearn.inference.evaluation import SURE, Evaluation
@@ -42,10 +42,10 @@ class ReportData:
     probabilities: Tensor
     targets: Tensor
     files: Sequence[str]
-    vocab: Sequence[Any]
-    counts: dict[str, dict[Any, int]]
-    left_out: Sequence[tuple[Any, str]]
-    audit: Any
+    vocab: Sequence[str]
+    counts: dict[str, dict[Any, int]]  # by side, then label
+    left_out: Sequence[tuple[object, str]]
+    audit: Audit
     curves: tuple[Sequence[float], Sequence[float]]
     calibration: dict[str, float]
     facts: dict[str, str] = field(default_factory=dict[str, str])
@@ -53,19 +53,19 @@ class ReportData:
     unlike: bool = False
 
 
-def write_report(file: str | os.PathLike[str], told: ReportData) -> None:
+def write_report(file: str | os.PathLike[str], data: ReportData) -> None:
     """Write the page, whole or not at all."""
-    page = document(f"{told.name}: what came of it", _body(told), charts.style)
+    page = document(f"{data.name}: what came of it", _body(data), charts.style)
     write_whole(file, page.encode(), mark=PAGE, force=None)
 
 
-def _body(told: ReportData) -> str:
-    several = told.probabilities.shape != (len(told.targets), len(told.vocab)) or told.targets.ndim > 1
-    parts = [_head(told), _baselines(told)]
-    parts += [_curves(told)] if told.curves[0] else []
+def _body(data: ReportData) -> str:
+    several = data.probabilities.shape != (len(data.targets), len(data.vocab)) or data.targets.ndim > 1
+    parts = [_head(data), _baselines(data)]
+    parts += [_curves(data)] if data.curves[0] else []
     if not several:
-        parts += [_sureness(told), _worst(told), _confusion(told)]
-    parts += [_by_label(told), _data(told), _made(told), _next(told)]
+        parts += [_sureness(data), _worst(data), _confusion(data)]
+    parts += [_by_label(data), _data(data), _made(data), _next(data)]
     return "\n".join(part for part in parts if part)
 
 
@@ -73,40 +73,40 @@ def _section(title: str, inner: str, kind: str = "note") -> str:
     return f'<section class="{kind}"><h2>{title}</h2>{inner}</section>'
 
 
-def _head(told: ReportData) -> str:
-    first = told.evaluation.metrics[0]
+def _head(data: ReportData) -> str:
+    first = data.evaluation.metrics[0]
     between = "" if first.low is None else f" (95% between {first.low:.3f} and {first.high:.3f})"
-    best = max(told.baselines.items(), key=lambda pair: pair[1], default=("nothing", 0.0))
+    best = max(data.baselines.items(), key=lambda pair: pair[1], default=("nothing", 0.0))
     verdict = (
-        f"The best of the simpler answers, {text(best[0])}, reaches {best[1]:.3f}." if told.baselines else ""
+        f"The best of the simpler answers, {text(best[0])}, reaches {best[1]:.3f}." if data.baselines else ""
     )
     few = (
-        f"<p>{len(told.targets)} images are few: the true figure may be anywhere between these two.</p>"
-        if len(told.targets) < 200
+        f"<p>{len(data.targets)} images are few: the true figure may be anywhere between these two.</p>"
+        if len(data.targets) < 200
         else ""
     )
     return (
-        f"<h1>{text(told.name)}</h1><p>On {len(told.targets)} images that it has not learned from: "
+        f"<h1>{text(data.name)}</h1><p>On {len(data.targets)} images that it has not learned from: "
         f"<strong>{text(first.name)} {first.value:.3f}</strong>{between}. {verdict}</p>{few}"
-        f'<p class="soft">{text(told.model)}</p>'
+        f'<p class="soft">{text(data.model)}</p>'
     )
 
 
-def _baselines(told: ReportData) -> str:
-    first = told.evaluation.metrics[0]
+def _baselines(data: ReportData) -> str:
+    first = data.evaluation.metrics[0]
     rows = [
-        (text(name), value, "") for name, value in sorted(told.baselines.items(), key=lambda pair: pair[1])
+        (text(name), value, "") for name, value in sorted(data.baselines.items(), key=lambda pair: pair[1])
     ]
-    own = f"this model ({text(told.own)})"
+    own = f"this model ({text(data.own)})"
     rows.append((own, first.value, "" if first.low is None else f"{first.low:.3f} – {first.high:.3f}"))
-    ahead = first.value - max(told.baselines.values(), default=0.0)
+    ahead = first.value - max(data.baselines.values(), default=0.0)
     kind = "note" if ahead >= 0 else "warning"
     return _section("Is it better than something simpler?", charts.bars(rows, own), kind)
 
 
-def _curves(told: ReportData) -> str:
-    drawn = charts.curves(*told.curves, "loss")
-    train, valid = told.curves
+def _curves(data: ReportData) -> str:
+    drawn = charts.curves(*data.curves, "loss")
+    train, valid = data.curves
     advice = "Both fall together: nothing speaks of learning by heart."
     if len(valid) > 1 and valid[-1] > min(valid) * 1.05:
         advice = (
@@ -120,17 +120,17 @@ def _curves(told: ReportData) -> str:
         )
     elif len(valid) > 1 and valid[-1] < valid[-2] * 0.97:
         advice = "The validation loss was still falling at the end: more time would help."
-    if told.own == HEAD_ALONE:
+    if data.own == HEAD_ALONE:
         advice += (
             " None of this is in the model file: the head alone, as it was before, did as well or better."
         )
     return _section("How it learned", f'<p class="soft">{advice}</p>{drawn}')
 
 
-def _sureness(told: ReportData) -> str:
-    confidence, said = told.probabilities.max(dim=1)
-    right = said == told.targets
-    of = told.evaluation
+def _sureness(data: ReportData) -> str:
+    confidence, said = data.probabilities.max(dim=1)
+    right = said == data.targets
+    of = data.evaluation
     sure = "No answer is that sure."
     if of.sure:
         low, high = wilson(of.sure_right / of.sure, of.sure)
@@ -138,9 +138,9 @@ def _sureness(told: ReportData) -> str:
             f"{of.sure} answers are more than {SURE:.0%} sure, and {of.sure_right} of these are right "
             f"({of.sure_right / of.sure:.1%}; 95% between {low:.1%} and {high:.1%})."
         )
-    before, after = told.calibration.get("before"), told.calibration.get("after")
+    before, after = data.calibration.get("before"), data.calibration.get("after")
     scaled = (
-        f"By a temperature of {told.calibration['temperature']:.2f} the expected calibration error went from "
+        f"By a temperature of {data.calibration['temperature']:.2f} the expected calibration error went from "
         f"{before:.3f} to {after:.3f}."
         if before is not None and after is not None
         else ""
@@ -151,24 +151,24 @@ def _sureness(told: ReportData) -> str:
     )
 
 
-def _worst(told: ReportData) -> str:
-    confidence, said = told.probabilities.max(dim=1)
-    of_truth = told.probabilities.gather(1, told.targets[:, None]).squeeze(1)
+def _worst(data: ReportData) -> str:
+    confidence, said = data.probabilities.max(dim=1)
+    of_truth = data.probabilities.gather(1, data.targets[:, None]).squeeze(1)
     order = map(int, of_truth.argsort())
-    wrong = [place for place in order if int(said[place]) != int(told.targets[place])]
+    wrong = [place for place in order if int(said[place]) != int(data.targets[place])]
     if not wrong:
         return _section("Its worst errors", '<p class="soft">It made none on the validation images.</p>')
     shown = wrong[:_ERRORS]
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(picture, [told.files[place] for place in shown]))
+        pictures = list(pool.map(picture, [data.files[place] for place in shown]))
     figures = "".join(
-        f'<figure><div class="frame">{small}</div><figcaption>says <b>{text(str(told.vocab[int(said[place])]))}</b> '
-        f"({confidence[place]:.0%})<br>is <b>{text(str(told.vocab[int(told.targets[place])]))}</b> "
-        f"({of_truth[place]:.0%})<br>{text(os.path.basename(told.files[place]))}</figcaption></figure>"  # noqa: PTH119
+        f'<figure><div class="frame">{small}</div><figcaption>says <b>{text(str(data.vocab[int(said[place])]))}</b> '
+        f"({confidence[place]:.0%})<br>is <b>{text(str(data.vocab[int(data.targets[place])]))}</b> "
+        f"({of_truth[place]:.0%})<br>{text(os.path.basename(data.files[place]))}</figcaption></figure>"  # noqa: PTH119
         for place, small in zip(shown, pictures, strict=True)
     )
     about = (
-        f"{len(wrong)} of {len(told.targets)} are wrong; the {len(shown)} farthest from the truth are here. Look at them: "
+        f"{len(wrong)} of {len(data.targets)} are wrong; the {len(shown)} farthest from the truth are here. Look at them: "
         "a wrong label in the data is the commonest cause, and the cheapest to mend."
     )
     return _section(
@@ -176,15 +176,15 @@ def _worst(told: ReportData) -> str:
     )
 
 
-def _confusion(told: ReportData) -> str:
-    names = [text(str(label)) for label in told.vocab]
+def _confusion(data: ReportData) -> str:
+    names = [text(str(label)) for label in data.vocab]
     count = len(names)
-    said = told.probabilities.argmax(dim=1)
+    said = data.probabilities.argmax(dim=1)
     table = torch.zeros(count, count, dtype=torch.long)
-    table.index_put_((told.targets, said), torch.ones(len(said), dtype=torch.long), accumulate=True)
+    table.index_put_((data.targets, said), torch.ones(len(said), dtype=torch.long), accumulate=True)
     pairs = "".join(
         f"<li>{each.items} × {text(each.true)} taken for {text(each.said)}</li>"
-        for each in told.evaluation.confused
+        for each in data.evaluation.confused
     )
     drawn = (
         charts.confusion(names, table)
@@ -197,18 +197,18 @@ def _confusion(told: ReportData) -> str:
     )
 
 
-def _by_label(told: ReportData) -> str:
+def _by_label(data: ReportData) -> str:
     rows = "".join(
         f'<tr><td class="class">{text(row.label)}</td><td class="number">{row.right} of {row.items}</td>'
         f'<td class="bar"><i style="width:{100 * row.right / max(row.items, 1):.1f}%"></i></td>'
         f'<td class="number soft">{f"{row.right} of {row.said} right when said" if row.said else "never said"}</td></tr>'
-        for row in told.evaluation.rows[:_ROWS]
+        for row in data.evaluation.rows[:_ROWS]
     )
     return _section("By label, the worst first", f'<table class="scores">{rows}</table>')
 
 
-def _data(told: ReportData) -> str:
-    train, valid = told.counts["train"], told.counts["valid"]
+def _data(data: ReportData) -> str:
+    train, valid = data.counts["train"], data.counts["valid"]
     most = max(train.values(), default=1)
     rows = "".join(
         f'<tr><td class="class">{text(str(label))}</td><td class="count">{count}</td>'
@@ -217,41 +217,41 @@ def _data(told: ReportData) -> str:
         for label, count in sorted(train.items(), key=lambda pair: -pair[1])[:_ROWS]
     )
     out = ""
-    if told.left_out:
-        listed = "".join(f"<li>{text(str(item))}: {text(reason)}</li>" for item, reason in told.left_out[:50])
-        more = len(told.left_out) - 50
+    if data.left_out:
+        listed = "".join(f"<li>{text(str(item))}: {text(reason)}</li>" for item, reason in data.left_out[:50])
+        more = len(data.left_out) - 50
         out = (
-            f"<p>{len(told.left_out)} files could not be used and were left out; nothing was deleted.</p><ul>{listed}"
+            f"<p>{len(data.left_out)} files could not be used and were left out; nothing was deleted.</p><ul>{listed}"
             f"{f'<li>… and {more} more</li>' if more > 0 else ''}</ul>"
         )
-    told_findings = findings_html(told.audit) if told.audit is not None else ""
+    found = findings_html(data.audit)
     return (
         _section(
             "What it learned from",
             f'<p class="soft">Images to learn from + to validate on.</p>{out}<table>{rows}</table>',
         )
-        + told_findings
+        + found
     )
 
 
-def _made(told: ReportData) -> str:
+def _made(data: ReportData) -> str:
     rows = "".join(
-        f"<tr><td>{text(name)}</td><td>{text(value)}</td></tr>" for name, value in told.facts.items()
+        f"<tr><td>{text(name)}</td><td>{text(value)}</td></tr>" for name, value in data.facts.items()
     )
     cite = (
-        f"@misc{{{''.join(c for c in told.name if c.isalnum()) or 'model'}, title = {{{told.name}}}, "
-        f"note = {{Trained with plainlearn {__version__}; {told.facts.get('weights', 'no pretrained weights')}}}}}"
+        f"@misc{{{''.join(c for c in data.name if c.isalnum()) or 'model'}, title = {{{data.name}}}, "
+        f"note = {{Trained with plainlearn {__version__}; {data.facts.get('weights', 'no pretrained weights')}}}}}"
     )
     return _section(
         "How it was made, and how to cite it",
-        f'<table class="scores">{rows}</table><p class="soft">Again, with the same settings:</p><pre>{text(told.command)}</pre>'
+        f'<table class="scores">{rows}</table><p class="soft">Again, with the same settings:</p><pre>{text(data.command)}</pre>'
         f'<p class="soft">To cite:</p><pre>{text(cite)}</pre>',
     )
 
 
-def _next(told: ReportData) -> str:
-    file = shlex.quote(told.model)
-    stem = shlex.quote(os.path.splitext(told.model)[0])  # noqa: PTH122
+def _next(data: ReportData) -> str:
+    file = shlex.quote(data.model)
+    stem = shlex.quote(os.path.splitext(data.model)[0])  # noqa: PTH122
     lines = [
         ("Name images", f"plainlearn predict {file} IMAGE"),
         ("Serve it over HTTP, with a page to try it on", f"plainlearn serve {file}"),
@@ -262,7 +262,7 @@ def _next(told: ReportData) -> str:
     ]
     unlike = (
         "<p>It can say <code>unknown</code> of images unlike its own: <code>plainlearn predict --unknown</code>.</p>"
-        if told.unlike
+        if data.unlike
         else ""
     )
     rows = "".join(f"<tr><td>{says}</td><td><code>{text(line)}</code></td></tr>" for says, line in lines)

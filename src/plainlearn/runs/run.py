@@ -7,19 +7,17 @@ Whatever is known is kept in the run's folder at once, so that a run that is sto
 
 from __future__ import annotations
 
-import math
 import platform
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import torch
 
 from plainlearn._version import __version__
-from plainlearn.audit.findings import MARKS
+from plainlearn.audit.findings import MARKS, Audit
 from plainlearn.core.device import default_device
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
@@ -36,7 +34,15 @@ from plainlearn.models.archs import check_name
 from plainlearn.runs.baselines import simple_baselines
 from plainlearn.runs.config import RunConfig
 from plainlearn.runs.plan import BASE_LR, Plan, fixed_plan, timed_plan, with_graph
-from plainlearn.runs.record import PROBE, Record, check_folder, held, read_record, remove_weights
+from plainlearn.runs.record import (
+    PROBE,
+    Outcome,
+    Record,
+    check_folder,
+    locked_folder,
+    read_record,
+    remove_weights,
+)
 from plainlearn.runs.report import HEAD_ALONE, ReportData, write_report
 from plainlearn.runs.training_data import Pictures, pictures_of
 from plainlearn.train.callbacks.deadline import Deadline
@@ -47,55 +53,41 @@ from plainlearn.train.state import bare
 from plainlearn.vision.export import content_of, some_items
 from plainlearn.vision.learner import VisionLearner, vision_learner
 
-__all__ = ["Outcome", "learner_of", "train"]
+__all__ = ["learner_of", "train"]
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a run: `value` of the `metric` on the validation images, between `low` and `high`.
+def train(
+    config: RunConfig, *, resume: bool = False, say: Say = print, started_at: float | None = None
+) -> Outcome:
+    """Run it, to the model file `config.out` and the page `config.report`.
 
-    `kept` is "tuned", or "head alone" where tuning all depths had not made it better.
-    """
-
-    model: str
-    report: str
-    metric: str
-    value: float
-    low: float
-    high: float
-    validated_on: int
-    epochs: int
-    kept: str
-    baselines: dict[str, float]
-    seconds: float
-
-
-def train(asked: RunConfig, *, resume: bool = False, say: Say = print, began: float | None = None) -> Outcome:
-    """Run it, to the model file `asked.out` and the page `asked.report`. `began` is the time (`perf_counter`) it counts from.
-
+    `started_at` is the time (`perf_counter`) from which the minutes count.
     `resume` goes on with a run that was stopped. Raises `ArgumentError` where a file is in the way, and `StorageError` for
     a folder of the run's name that is the user's own; both before anything is made.
     """
-    began = time.perf_counter() if began is None else began
-    record = _begun(asked, resume)
-    check_folder(record.asked)
-    if asked.arch is not None:
-        check_name(asked.arch)
-    pictures = pictures_of(record.asked)
-    with held(record.asked):
-        if record.asked.devices == 1:
-            return _Run(record, pictures, resume, say, began).outcome()
-        launch(lambda: _Run(record, pictures, resume, say, began).outcome(), record.asked.devices)
-        return Outcome(**read_record(record.asked.beside).outcome)
+    started_at = time.perf_counter() if started_at is None else started_at
+    record = _new_or_stopped(config, resume)
+    check_folder(record.config)
+    if config.arch is not None:
+        check_name(config.arch)
+    pictures = pictures_of(record.config)
+    with locked_folder(record.config):
+        if record.config.devices == 1:
+            _Run(record, pictures, resume, say, started_at).go()
+        else:
+            launch(lambda: _Run(record, pictures, resume, say, started_at).go(), record.config.devices)
+            record = read_record(record.config.run_folder)
+    assert record.outcome is not None
+    return record.outcome
 
 
-def _begun(asked: RunConfig, resume: bool) -> Record:
+def _new_or_stopped(config: RunConfig, resume: bool) -> Record:
     if resume:
-        record = read_record(asked.beside)
+        record = read_record(config.run_folder)
         for each in fields(RunConfig):
-            now, then = getattr(asked, each.name), getattr(record.asked, each.name)
+            now, then = getattr(config, each.name), getattr(record.config, each.name)
             if each.name == "folder":
                 now, then = Path(now).resolve(), Path(then).resolve()
             if now != then:
@@ -105,89 +97,83 @@ def _begun(asked: RunConfig, resume: bool) -> Record:
                 )
         if record.done:
             raise ArgumentError(
-                f"the run of {asked.out} has ended: the file is there", try_=f"plainlearn info {asked.out}"
+                f"the run of {config.out} has ended: the file is there", try_=f"plainlearn info {config.out}"
             )
-        check_replaceable(asked.out, TENSORFILE, force=None, other="moving that file away")
-        check_replaceable(asked.report, PAGE, force=None, other="moving that file away")
+        check_replaceable(config.out, TENSORFILE, force=None, other="moving that file away")
+        check_replaceable(config.report, PAGE, force=None, other="moving that file away")
         return record
-    for there in (Path(asked.out), asked.report, asked.beside / "run.json"):
+    for there in (Path(config.out), config.report, config.run_folder / "run.json"):
         if there.exists():
             raise ArgumentError(
                 f"{there} is there already, from an earlier run",
                 try_="another --out, or --resume if it was stopped",
             )
-    return Record(asked)
+    return Record(config)
 
 
 def learner_of(pictures: Pictures, plan: Plan) -> VisionLearner:
     """The learner of a plan, with a frozen body, as it is before anything is learned."""
     dls = pictures.loaders(plan.size, plan.bs)
-    return learner_on(dls, pictures, plan)
-
-
-def learner_on(dls: BlockLoaders, pictures: Pictures, plan: Plan) -> VisionLearner:
-    """The same, on loaders that are there."""
-    balance = "auto" if pictures.asked.balance else None
+    balance = "auto" if pictures.config.balance else None
     metric = accuracy_multi if pictures.several else accuracy
-    return vision_learner(dls, plan.arch, metrics=metric, path=pictures.asked.beside, balance=balance)
+    return vision_learner(dls, plan.arch, metrics=metric, path=pictures.config.run_folder, balance=balance)
 
 
 class _Run:
     """A run on its way. Each stage leaves in the record what the next, or another process, needs."""
 
-    def __init__(self, record: Record, pictures: Pictures, resume: bool, say: Say, began: float) -> None:
-        self.record, self.asked, self.resume, self.began = record, record.asked, resume, began
+    def __init__(self, record: Record, pictures: Pictures, resume: bool, say: Say, started_at: float) -> None:
+        self.record, self.config, self.resume, self.started_at = record, record.config, resume, started_at
         self.pictures = pictures
         self.ranks = ranks_of(default_device(None))
-        self.say = say if self.ranks.is_main else _nothing
+        self.say = say if self.ranks.is_main else _say_nothing
 
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds until the run should be over."""
-        assert self.asked.minutes is not None
-        return self.asked.minutes * 60 - (time.perf_counter() - self.began)
+        assert self.config.minutes is not None
+        return self.config.minutes * 60 - (time.perf_counter() - self.started_at)
 
-    def outcome(self) -> Outcome:
-        pictures = self.pictures
-        dls, plan = self.planned(pictures)
-        set_seed(self.asked.seed)
-        learn = learner_on(dls, pictures, plan)
-        self.say(described(plan, pictures))
-        serves = plan.features and can_fit_head_on_features(learn)
-        if serves:
+    def go(self) -> None:
+        """All stages, to the outcome in the record."""
+        plan = self.plan()
+        set_seed(self.config.seed)
+        learn = learner_of(self.pictures, plan)
+        self.say(_plan_text(plan, self.config.seed))
+        fits_head = plan.features and can_fit_head_on_features(learn)
+        if fits_head:
             self.fit_head(learn)
-        if plan.epochs or not serves:
-            self.tune(learn, plan, from_fitted=serves)
-        if not self.ranks.is_main:
-            return _of_another_process()
-        return self.judged(learn, pictures, plan)
+        if plan.epochs or not fits_head:
+            self.tune(learn, plan, from_fitted=fits_head)
+        if self.ranks.is_main:
+            self.finish(learn, plan)
 
-    def planned(self, pictures: Pictures) -> tuple[BlockLoaders, Plan]:
-        """The loaders, the audit said, and the plan, made or as it was."""
-        if self.record.plan:
-            plan = Plan(**self.record.plan)
-            self.say(f"Going on with {self.asked.out}, planned before: {plan.arch} at {plan.size} px")
-            return pictures.loaders(plan.size, plan.bs), plan
-        dls = pictures.loaders(self.asked.size or 224, 8)
+    def plan(self) -> Plan:
+        """The plan as it was, or made, after what there is to say of the images."""
+        pictures, plan = self.pictures, self.record.plan
+        if plan is not None:
+            self.say(f"Going on with {self.config.out}, planned before: {plan.arch} at {plan.size} px")
+            return plan
+        dls = pictures.loaders(self.config.size or 224, 8)
         items = len(dls.datasets.train), len(dls.datasets.valid)
         self.say(
             f"{items[0]} images to learn from, {items[1]} to validate on, {len(dls.vocab)} classes ({pictures.source})"
         )
-        self.say(_short(dls.check()))
+        self.say(_audit_text(dls.check()))
         if not pictures.several:
             self.record.baselines = simple_baselines(pictures)
             self.say(
                 "Without learning: "
                 + ", ".join(f"{name} {value:.3f}" for name, value in self.record.baselines.items())
             )
-        if self.asked.epochs is not None:
-            plan = fixed_plan(pictures, items[0], self.asked.epochs)
+        if self.config.epochs is not None:
+            plan = fixed_plan(pictures, items[0], self.config.epochs)
         else:
-            plan = timed_plan(pictures, items, self.left, self.ranks)
-        self.record.plan = asdict(plan)
-        self.keep()
-        return pictures.loaders(plan.size, plan.bs), plan
+            plan = timed_plan(pictures, items, self.seconds_left, self.ranks)
+        self.record.plan = plan
+        self.write_record()
+        return plan
 
-    def keep(self) -> None:
+    def write_record(self) -> None:
         if self.ranks.is_main:
             self.record.write()
 
@@ -195,77 +181,76 @@ class _Run:
         """The best linear head on features computed once; also the baseline that tuning has to beat."""
         learn.freeze()
         # A checkpoint knows what the random generators were after this; without one, it is done again.
-        if self.record.probe and self.begun(learn):
+        if self.record.head_accuracy is not None and self.has_checkpoint(learn):
             learn.load(PROBE, with_opt=False)
             return
         row = fit_head(learn)
         learn.save(PROBE, with_opt=False)
-        self.record.probe = {"accuracy": row.metrics[0]}
-        self.keep()
+        self.record.head_accuracy = row.metrics[0]
+        self.write_record()
 
-    def begun(self, learn: VisionLearner) -> bool:
+    def has_checkpoint(self, learn: VisionLearner) -> bool:
         """Whether an earlier process has left a checkpoint."""
-        return self.resume and any((self.asked.beside / learn.model_dir).glob("checkpoint*"))
+        return self.resume and any((self.config.run_folder / learn.model_dir).glob("checkpoint*"))
 
     def tune(self, learn: VisionLearner, plan: Plan, *, from_fitted: bool) -> None:
         """All depths, until the epochs or the seconds are over; a checkpoint is written as it goes."""
         # The head may have taken more, or less, than was thought.
-        if plan.seconds is not None and not self.begun(learn):
-            plan = replace(plan, seconds=max(self.left() - plan.after, 1.0))
-            self.record.plan = asdict(plan)
-            self.keep()
+        if plan.seconds is not None and not self.has_checkpoint(learn):
+            plan = replace(plan, seconds=max(self.seconds_left() - plan.after, 1.0))
+            self.record.plan = plan
+            self.write_record()
         more = [] if plan.seconds is None else [Deadline(plan.seconds)]
         frozen = 0 if from_fitted or more else 1
         rate = plan.lr if from_fitted else BASE_LR
         learn.fine_tune(max(plan.epochs, 1), rate, frozen, cbs=more, checkpoint=True, resume=self.resume)
 
-    def judged(self, learn: VisionLearner, pictures: Pictures, plan: Plan) -> Outcome:
+    def finish(self, learn: VisionLearner, plan: Plan) -> None:
         """The better of head alone and tuned, its file, its report."""
-        probe = self.record.probe
-        kept = HEAD_ALONE if probe and not plan.epochs else "tuned"
+        of_head = self.record.head_accuracy
+        kept = HEAD_ALONE if of_head is not None and not plan.epochs else "tuned"
         rows = learn.recorder.values
-        if probe and rows and probe["accuracy"] > rows[-1][2]:
+        if of_head is not None and rows and of_head > rows[-1][2]:
             learn.load(PROBE, with_opt=False)
             kept = HEAD_ALONE
             self.say(
                 "Tuning all depths has not made it better on the validation images: the head alone is kept."
             )
         content = content_of(learn, about=f"Made by: {self.command()}")
-        if with_graph(self.asked):
+        if with_graph(self.config):
             content = onnx_graph.with_graph(content, bare(learn.model), some_items(learn))
-        write_model_file(self.asked.out, content)
+        write_model_file(self.config.out, content)
         probabilities, targets = learn.get_preds()
         dls = learn.dls
         assert isinstance(dls, BlockLoaders)
         vocab = [str(label) for label in dls.vocab]
-        judge = of_labels if pictures.several else of_classes
+        judge = of_labels if self.pictures.several else of_classes
         evaluation = judge(probabilities, targets, vocab)
         baselines = dict(self.record.baselines)
-        if probe:
-            baselines["a linear layer on the network's features"] = probe["accuracy"]
-        seconds = time.perf_counter() - self.began
-        told = ReportData(
-            name=Path(self.asked.out).stem, model=self.asked.out, evaluation=evaluation, baselines=baselines, own=kept,
+        if of_head is not None:
+            baselines["a linear layer on the network's features"] = of_head
+        seconds = time.perf_counter() - self.started_at
+        data = ReportData(
+            name=Path(self.config.out).stem, model=self.config.out, evaluation=evaluation, baselines=baselines, own=kept,
             probabilities=probabilities, targets=targets, files=[str(pair.file) for pair in dls.datasets.valid.items],
             vocab=vocab, counts=dls.counts(), left_out=list(dls.left_out), audit=dls.check(),
             curves=([row[0] for row in rows], [row[1] for row in rows]), calibration=content.card["calibration"],
             facts=self.facts(learn, plan, seconds), command=self.command(), unlike=content.meaning.unlike_above is not None,
         )  # fmt: skip
-        write_report(self.asked.report, told)
+        write_report(self.config.report, data)
         first = evaluation.metrics[0]
-        outcome = Outcome(
-            self.asked.out, str(self.asked.report), first.name, first.value, first.low or 0.0, first.high or 1.0, len(targets),
-            len(rows), kept, baselines, time.perf_counter() - self.began,
+        self.record.outcome = Outcome(
+            self.config.out, str(self.config.report), first.name, first.value, first.low or 0.0, first.high or 1.0, len(targets),
+            len(rows), kept, baselines, time.perf_counter() - self.started_at,
         )  # fmt: skip
-        self.record.done, self.record.outcome = True, asdict(outcome)
-        self.keep()
-        remove_weights(self.asked)
-        return outcome
+        self.record.done = True
+        self.write_record()
+        remove_weights(self.config)
 
     def command(self) -> str:
         """What to type for a run like this."""
         usual = {each.name: each.default for each in fields(RunConfig)}
-        given = {name: value for name, value in asdict(self.asked).items() if value != usual[name]}
+        given = {name: value for name, value in asdict(self.config).items() if value != usual[name]}
         words = ["plainlearn", "train", str(given.pop("folder"))]
         for name, value in given.items():
             words += [f"--{name.replace('_', '-')}"] + (
@@ -283,7 +268,7 @@ class _Run:
             if expects is None
             else f"{expects.name}, {expects.licence or 'licence not told'}",
             "pictures": f"{plan.size} × {plan.size} pixels, {plan.bs} a batch",
-            "trained": f"{len(learn.recorder.values)} epochs, rate {plan.lr:.2g}, seed {self.asked.seed}",
+            "trained": f"{len(learn.recorder.values)} epochs, rate {plan.lr:.2g}, seed {self.config.seed}",
             "time": f"{seconds:.0f} s on {learn.device}"
             + (f" ({cores} threads)" if learn.device.type == "cpu" else ""),
             "versions": f"plainlearn {__version__}, Python {platform.python_version()}, torch {torch.__version__}",
@@ -291,17 +276,12 @@ class _Run:
         }
 
 
-def _nothing(line: str) -> None:
+def _say_nothing(line: str) -> None:
     del line
 
 
-def _of_another_process() -> Outcome:
-    return Outcome("", "", "", math.nan, math.nan, math.nan, 0, 0, "", {}, 0.0)
-
-
-def described(plan: Plan, pictures: Pictures) -> str:
+def _plan_text(plan: Plan, seed: int) -> str:
     """The plan in a sentence."""
-    asked = pictures.asked
     what = f"{plan.arch} at {plan.size} px, {plan.bs} images a batch"
     if not plan.epochs:
         return f"Plan: {what}; the time is enough for its head alone"
@@ -310,10 +290,12 @@ def described(plan: Plan, pictures: Pictures) -> str:
         if plan.seconds is None
         else f"about {plan.epochs} epochs in {plan.seconds:.0f} s"
     )
-    return f"Plan: {what}; {'the head, then ' if plan.features else ''}all depths for {length} (--seed {asked.seed})"
+    return (
+        f"Plan: {what}; {'the head, then ' if plan.features else ''}all depths for {length} (--seed {seed})"
+    )
 
 
-def _short(audit: Any) -> str:
+def _audit_text(audit: Audit) -> str:
     """The findings of an audit, a line each."""
     lines = [f"  {MARKS[found.severity]} {found.text}" for found in audit.findings]
     return "\n".join(

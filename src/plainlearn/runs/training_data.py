@@ -30,7 +30,7 @@ _FEWEST = 10
 class Pictures:
     """The labelled images of a run. `held_out` are the places of those to validate on, None where the run draws them."""
 
-    asked: RunConfig
+    config: RunConfig
     pairs: list[Labelled]
     held_out: list[int] | None
     source: str
@@ -39,22 +39,22 @@ class Pictures:
     @property
     def several(self) -> bool:
         """Whether an image may have several labels."""
-        return self.asked.label_delim is not None
+        return self.config.label_delim is not None
 
     def loaders(self, size: int, bs: int, *, only: int | None = None) -> BlockLoaders:
         """Loaders of pictures of `size`, photos' usual augmentation in training; `only` so many of the images, for a trial."""
-        asked, pairs = self.asked, self.pairs
+        config, pairs = self.config, self.pairs
         splitter: Any
         if only is not None and only < len(pairs):
             places = sorted({round(place * (len(pairs) - 1) / (only - 1)) for place in range(only)})
             pairs = [pairs[place] for place in places]
-            splitter = RandomSplitter(0.25, seed=asked.seed)
+            splitter = RandomSplitter(0.25, seed=config.seed)
         elif self.held_out is not None:
             splitter = IndexSplitter(self.held_out)
         elif self.several:
-            splitter = RandomSplitter(asked.valid, asked.seed)
+            splitter = RandomSplitter(config.valid, config.seed)
         else:
-            splitter = TrainTestSplitter(asked.valid, asked.seed, stratify=LabelOf())
+            splitter = TrainTestSplitter(config.valid, config.seed, stratify=LabelOf())
         vocab = None if only is None else self._vocab()  # of a part, all labels all the same
         target = MultiCategoryBlock(vocab=vocab) if self.several else CategoryBlock(vocab=vocab)
         block = DataBlock(
@@ -63,7 +63,7 @@ class Pictures:
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # the audit says all of it, once
-            return block.dataloaders(pairs, path=asked.beside, bs=bs, check=only is None)
+            return block.dataloaders(pairs, path=config.run_folder, bs=bs, check=only is None)
 
     def _vocab(self) -> list[str]:
         if self.several:
@@ -76,25 +76,25 @@ def presize(size: int) -> int:
     return round(size * 256 / 224 / 8) * 8
 
 
-def pictures_of(asked: RunConfig) -> Pictures:
-    """The images that `asked` names. Raises `DataError` for too few to learn from and to test on."""
+def pictures_of(config: RunConfig) -> Pictures:
+    """The images that `config` names. Raises `DataError` for too few to learn from and to test on."""
     found = labelled_items(
-        asked.folder,
-        asked.labels,
-        file_col=asked.file_col,
-        label_col=asked.label_col,
-        label_delim=asked.label_delim,
+        config.folder,
+        config.labels,
+        file_col=config.file_col,
+        label_col=config.label_col,
+        label_delim=config.label_delim,
     )
     known = [side for side in ("valid", "test") if side in found.sides]
     kept = found.on("train", "", known[0]) if known else found
     pairs = [Labelled(item, label) for item, label in zip(kept.items, kept.labels, strict=True)]
-    _refuse_few(pairs, found.source, several=asked.label_delim is not None)
+    _refuse_few(pairs, found.source, several=config.label_delim is not None)
     held_out = [place for place, side in enumerate(kept.sides) if known and side == known[0]] or None
     if held_out is not None and len(held_out) == len(pairs):
         raise DataError(f"all {len(pairs)} images are in {known[0]}, and none is left to learn from")
     some = [str(pair.file) for pair in pairs[:: max(1, len(pairs) // 500)]]
     sides = sorted(min(facts.height, facts.width) for facts in gather(some) if facts.height and facts.width)
-    return Pictures(asked, pairs, held_out, found.source, sides[len(sides) // 2] if sides else 224)
+    return Pictures(config, pairs, held_out, found.source, sides[len(sides) // 2] if sides else 224)
 
 
 def _refuse_few(pairs: Sequence[Labelled], source: str, *, several: bool) -> None:
