@@ -123,7 +123,7 @@ def _too_large(limits: Limits) -> Refusal:
 async def _form(kind: str, body: AsyncGenerator[bytes], most: int) -> list[Upload]:
     parser = _ImageForm(kind, body, most)
     try:
-        form = await parser.parse()
+        await parser.parse()
     except MultiPartException as error:
         cause = error.__cause__
         where = (
@@ -139,7 +139,7 @@ async def _form(kind: str, body: AsyncGenerator[bytes], most: int) -> list[Uploa
             raise Refusal(422, f"The form holds no image; expected parts named {FIELD!r}.")
         return [await _upload(file) for _, file in parser.items if isinstance(file, UploadFile)]
     finally:
-        await form.close()
+        parser.close()
 
 
 async def _upload(file: UploadFile) -> Upload:
@@ -175,3 +175,8 @@ class _ImageForm(MultiPartParser):
 
     def on_end(self) -> None:
         self.ended = True
+
+    def close(self) -> None:
+        """Close all files, that of a part without an end too."""
+        for file in self._files_to_close_on_error:
+            file.close()
