@@ -10,8 +10,9 @@ from corpus.base import HEIGHT, WIDTH, encode, picture, quarters
 from PIL import Image, ImageOps
 
 from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.images.decode import orient
 from plainlearn.images.load import load_image
-from plainlearn.images.pixels import orient, scale_to_uint8
+from plainlearn.images.pixels import scale_to_uint8
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])

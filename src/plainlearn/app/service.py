@@ -18,9 +18,8 @@ from plainlearn.app.batcher import Batcher, Budget
 from plainlearn.app.limits import Limits
 from plainlearn.app.monitoring import ServerMetrics, log
 from plainlearn.core.errors import DataError, PlainlearnError, StorageError
-from plainlearn.images.decode import decoding_cost
+from plainlearn.images.decode import decoding_cost, image_size
 from plainlearn.images.files import EncodedImage
-from plainlearn.images.load import image_size
 from plainlearn.inference.card import facts_of
 from plainlearn.inference.modelfile import read_model_arrays
 from plainlearn.inference.onnx_predictor import QuickPredictor, load_predictor

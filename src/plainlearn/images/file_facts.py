@@ -28,8 +28,9 @@ from plainlearn.data.label import is_missing
 from plainlearn.datasets.byte_progress import say
 from plainlearn.datasets.remote import is_url
 from plainlearn.datasets.storage import cache_home
+from plainlearn.images.decode import image_size
 from plainlearn.images.files import MAX_MEMORY, EncodedImage
-from plainlearn.images.load import image_size, load_image, load_mask
+from plainlearn.images.load import load_image, load_mask
 
 _THUMB: Final = 16
 _FORMAT: Final = 2  # of the kept facts; another number makes them worthless

@@ -28,7 +28,8 @@ from plainlearn.images.decode import (
     decode,
     decode_labels,
     decoding_cost,
-    upright_size,
+    image_size,
+    orient,
 )
 from plainlearn.images.files import (
     MAX_MEMORY,
@@ -38,7 +39,7 @@ from plainlearn.images.files import (
     exif_orientation,
     naming_errors,
 )
-from plainlearn.images.pixels import ColorMode, Pixels, Range, as_labels, flatten, orient, scale_to_uint8
+from plainlearn.images.pixels import ColorMode, Pixels, Range, as_labels, flatten, scale_to_uint8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,16 +116,6 @@ def load_mask(source: Source, *, max_memory: int = MAX_MEMORY) -> NDArray[Any]:
             return orient(as_labels(source), exif_orientation(source.info.get("exif") or b""))
     values = _as_array(source)
     return as_labels(Image.fromarray(values)) if values.ndim == 3 else _whole(values)
-
-
-def image_size(source: ImageFile, *, max_memory: int = MAX_MEMORY) -> tuple[int, int]:
-    """(width, height) of a file or its bytes, as seen upright; no pixel is decoded.
-
-    Raises what `load_image` raises, but damage after the header may go unseen.
-    """
-    image = EncodedImage.of(source, max_memory)
-    with naming_errors(image):
-        return upright_size(image)
 
 
 def verify_image(source: ImageFile, *, max_memory: int = MAX_MEMORY) -> None:

@@ -5,8 +5,7 @@ Knows Pillow's modes and numpy, not files.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +13,13 @@ from PIL import Image
 
 from plainlearn.core.errors import ArgumentError, DataError
 
-__all__ = ["STRIP", "ColorMode", "Pixels", "Range", "as_labels", "flatten", "orient", "scale_to_uint8"]
+__all__ = ["STRIP", "ColorMode", "Pixels", "Range", "as_labels", "flatten", "scale_to_uint8"]
 
 ColorMode = Literal["RGB", "L"]
 Pixels = NDArray[np.uint8]
 Range = tuple[float, float]
 STRIP: Final = 1 << 20
 """Pixels converted at a time: a second whole copy of a large image would be felt."""
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 _WIDE: Final = {"I": (0.0, 65535.0), "F": (0.0, 1.0)}  # the modes beyond 8 bits, and what is black and white
 _SEE_THROUGH: Final = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
@@ -148,25 +146,3 @@ def _check_range(least: float, most: float, expected: Range, kind: str) -> None:
             f" {low:g} to {high:g}",
             try_=f"value_range=({least:g}, {most:g}), or whatever means black and white in all your images",
         )
-
-
-def orient(pixels: NDArray[Scalar], orientation: int) -> NDArray[Scalar]:
-    """Turn and mirror as EXIF's `orientation` says, 1 to 8, the way the viewer of a photo does."""
-    if orientation not in _TURNS:
-        return pixels
-    if pixels.ndim == 2:
-        return np.ascontiguousarray(_TURNS[orientation](pixels))
-    # Three bytes seen as one item are moved at a time: three times as fast as one by one.
-    turned = np.ascontiguousarray(_TURNS[orientation](pixels.view("V3")[..., 0]))
-    return turned.view(pixels.dtype).reshape(*turned.shape, 3)
-
-
-_TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.T,
-    6: lambda a: a.T[:, ::-1],
-    7: lambda a: a.T[::-1, ::-1],
-    8: lambda a: a.T[::-1],
-}
