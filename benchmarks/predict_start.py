@@ -50,7 +50,7 @@ def main() -> None:
         folder = Path(name)
         files = unpacked(pets_in(options.data), folder)
         import plainlearn.vision.all as lib
-        from plainlearn.inference.onnx_export import export_onnx
+        from plainlearn.vision.export import export_onnx
 
         file = exported(lib, files, folder, graph=True)
         plain = exported(lib, files, folder)

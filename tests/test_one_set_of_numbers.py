@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from patience import PATIENCE
 from PIL import Image, ImageOps
 
-from plainlearn.inference.onnx_export import export_onnx
 from plainlearn.inference.onnx_predictor import QuickPredictor
 from plainlearn.inference.predictor import Predictor
 from plainlearn.models.weights import packaged_file
@@ -27,6 +26,7 @@ from plainlearn.runs import RunConfig, train
 from plainlearn.runs.record import read_record
 from plainlearn.runs.run import learner_of
 from plainlearn.runs.training_data import pictures_of
+from plainlearn.vision.export import export_onnx
 from plainlearn.vision.load_learner import load_learner
 
 pytestmark = [

@@ -20,7 +20,7 @@ from plainlearn.app.monitoring import ServerMetrics
 from plainlearn.app.server import Server, Settings, listen
 from plainlearn.app.service import ServedModel, Service
 from plainlearn.core.errors import DataError
-from plainlearn.inference.item_predictor import Prediction
+from plainlearn.inference.prediction import Prediction
 
 LABELS = ["dark", "light", "<b>grey</b>\n"]
 

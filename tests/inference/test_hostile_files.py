@@ -96,7 +96,10 @@ def meaning_with(good: Path, **changes: Any) -> dict[str, Any]:
     """The parts of the good file, with another meaning than could be made by its class."""
     content = read_model_file(good)
     parts = {name: part for name, part in vars(content).items() if name != "graph"}
-    return {**parts, "meaning": {**vars(content.meaning), **changes}}
+    spec = vars(content.output_spec)
+    meaning = {"unlike_above" if name == "ood_above" else name: value for name, value in spec.items()}
+    ood, _ = parts.pop("ood"), parts.pop("output_spec")
+    return {**parts, "unlike": ood, "meaning": {**meaning, **changes}}
 
 
 def zipped(good: Path, target: Path, marker: Path) -> None:
@@ -175,7 +178,7 @@ HOSTILE: dict[str, tuple[Hostile, str]] = {
     "a target that is a transform": (
         lambda g, t, m: tampered(g, t, target={"kind": "ReadAs", "mode": "cubic"}), "is no block"),
     "strange features": (
-        lambda g, t, m: tampered(g, t, unlike={"middle": torch.zeros(3), "directions": torch.zeros(2, 3)}), "unlike inputs"),
+        lambda g, t, m: tampered(g, t, ood={"middle": torch.zeros(3), "directions": torch.zeros(2, 3)}), "unlike inputs"),
 }  # fmt: skip
 
 

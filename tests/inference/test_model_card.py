@@ -23,7 +23,7 @@ NASTY = ["a/b", "c\\d", "🐈‍⬛", "line\nbreak", "pipe | pipe", "<script>ale
 
 def file_with(labels: list[str], **card: Any) -> ModelFile:
     return ModelFile(
-        architecture={"recipe": {}}, weights={"w": torch.zeros(2, 3)}, meaning=OutputSpec("softmax", unlike_above=0.5),
+        architecture={"recipe": {}}, weights={"w": torch.zeros(2, 3)}, output_spec=OutputSpec("softmax", ood_above=0.5),
         pipeline={"blocks": [{"kind": "ImageBlock"}], "item_tfms": [{"kind": "Resize", "size": 32}], "batch_tfms": []},
         target={"kind": "CategoryBlock", "vocab": labels},
         card={

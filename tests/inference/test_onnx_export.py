@@ -13,15 +13,12 @@ import torch
 from shipped import draw_pictures, small_learner
 from torch import nn
 
-from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, ReadAs, Resize
+from plainlearn.augment.transforms import ReadAs, Resize
 from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.inference.onnx_export import ONNX_FILE, export_onnx
-from plainlearn.inference.onnx_reading import Reading
-from plainlearn.inference.pipeline import InputPipeline
+from plainlearn.inference.onnx_export import ONNX_FILE
 from plainlearn.inference.predictor import Predictor
 from plainlearn.train import Learner
-from plainlearn.vision.blocks import ImageBlock
+from plainlearn.vision.export import export_onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -40,34 +37,6 @@ def learn(folder: Path) -> Any:
     learn = small_learner(folder)
     learn.model.eval()
     return learn
-
-
-PIPELINES: list[tuple[Any, ...]] = [
-    (Resize(40), Resize(32)),
-    (Resize((20, 50), "squish"),),
-    (Resize(48, "pad", "zeros"),),
-    (Resize(48, "pad", "border"), RandomResizedCrop((30, 20), 0.5)),
-    (Resize(48, "pad"), Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))),
-    (CropPad(60, "zeros"),),
-    (CropPad((10, 90), "border"), Flip(size=33)),
-    (ReadAs("bilinear"), Resize(25)),
-    (Normalize((0.5,) * 3, (0.5,) * 3),),
-]
-
-
-@pytest.mark.parametrize("transforms", PIPELINES, ids=str)
-@pytest.mark.parametrize("size", [(37, 61), (200, 90), (25, 25), (9, 14)])
-def test_the_graph_reads_a_picture_as_the_pipeline_does(
-    transforms: tuple[Any, ...], size: tuple[int, int]
-) -> None:
-    light = tuple(each for each in transforms if isinstance(each, (Normalize, ReadAs)))
-    moves = tuple(each for each in transforms if each not in light)
-    pipeline = InputPipeline((ImageBlock(),), moves, light, placing=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    (expected,) = pipeline.batch(pipeline.samples([pixels]), torch.device("cpu"))
-    found = Reading(pipeline)(torch.from_numpy(pixels)[None])
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() < 2e-5
 
 
 def test_onnx_agrees_for_any_size_and_number_of_images(learn: Any, tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ from patience import PATIENCE
 from PIL import Image
 from shipped import draw_pictures, small_learner
 
-from plainlearn.augment.lighting import Normalize
-from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, ReadAs, Resize, Rotate
 from plainlearn.core.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -28,69 +26,16 @@ from plainlearn.core.errors import (
 )
 from plainlearn.core.tensorfile import read_tree
 from plainlearn.data import MultiCategoryBlock
-from plainlearn.data.transform import for_side
 from plainlearn.inference import UNKNOWN, read_model_file, write_model_file
-from plainlearn.inference.numpy_reading import Reading
 from plainlearn.inference.onnx_graph import with_graph
 from plainlearn.inference.onnx_predictor import QuickPredictor, load_predictor
-from plainlearn.inference.pipeline import InputPipeline
 from plainlearn.inference.predictor import Predictor
-from plainlearn.inference.registry import KNOWN
 from plainlearn.losses import BCEWithLogitsLossFlat
 from plainlearn.metrics import accuracy_multi
-from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.export import content_of
 
 for library in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(library)
-
-# ---------------------------------------------------------------- reading
-
-Way = tuple[tuple[Any, ...], tuple[Any, ...]]
-WAYS: list[Way] = [
-    ((Resize(40),), (Resize(32),)),
-    ((Resize((20, 50), "squish"),), ()),
-    ((Resize(48, "pad", "zeros"),), (Rotate(10.0, size=31), Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)))),
-    ((Resize(48, "pad", "border"),), (RandomResizedCrop((30, 20), 0.5),)),
-    ((CropPad(60, "zeros"),), (Normalize((0.5,) * 3, (0.5,) * 3),)),
-    ((CropPad((10, 90), "border"), Flip(size=33)), ()),
-    ((), (ReadAs("bilinear"), Resize(25, "pad"))),
-    ((Resize(25),), (ReadAs("nearest"), Resize(20))),
-]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_reading_gives_what_the_pipeline_gives(way: Way, tmp_path: Path) -> None:
-    item, batch = (for_side(transforms, 1) for transforms in way)
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (411, 523, 3), dtype=np.uint8)).save(
-        tmp_path / "large.jpg", quality=90
-    )
-    things = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((37, 61), (200, 90), (9, 14))]
-    pipeline = InputPipeline((ImageBlock(),), item, batch, True)
-    reading = Reading(pipeline.as_plain(KNOWN))
-    for thing in (*things, tmp_path / "large.jpg"):
-        (expected,) = pipeline.batch(pipeline.samples([thing]), torch.device("cpu"))
-        assert np.abs(reading(thing) - expected[0].numpy()).max() < 1e-5
-
-
-def test_a_grey_picture_and_a_range_of_values_are_read() -> None:
-    block = ImageBlock("L", value_range=(0, 4095))
-    pipeline = InputPipeline((block,), (Resize(16),), (), True)
-    picture = np.random.default_rng(0).integers(0, 4096, (30, 21), dtype=np.uint16)
-    (expected,) = pipeline.batch(pipeline.samples([picture]), torch.device("cpu"))
-    assert np.abs(Reading(pipeline.as_plain(KNOWN))(picture) - expected[0].numpy()).max() < 1e-5
-
-
-def test_what_only_torch_reads_is_named() -> None:
-    for blocks, transforms, message in (
-        ((ImageBlock(), ImageBlock()), (Resize(8),), "not one picture"),
-        ((ImageBlock(channels=5),), (Resize(8),), "not one picture"),
-        ((ImageBlock(),), (), "depends on the picture"),
-    ):
-        with pytest.raises(ArgumentError, match=message):
-            Reading(InputPipeline(blocks, transforms, (), True).as_plain(KNOWN))
-
 
 # ---------------------------------------------------------------- predicting
 
@@ -122,7 +67,7 @@ def test_onnxruntime_and_torch_agree_on_every_item(learn: Any, file: Path) -> No
     items = list(learn.dls.datasets.valid.items)
     quick, torchs = load_predictor(file), load_predictor(file, by="torch")
     assert isinstance(quick, QuickPredictor) and isinstance(torchs, Predictor)
-    assert quick.vocab == torchs.vocab and quick.meaning == torchs.meaning
+    assert quick.vocab == torchs.vocab and quick.output_spec == torchs.output_spec
     assert "the same label as torch's on 16 images" in quick.card["graph"]
     expected = torchs.predict_batch(items)
     for found in (
@@ -138,15 +83,15 @@ def test_onnxruntime_and_torch_agree_on_every_item(learn: Any, file: Path) -> No
         torch.stack([each.probabilities for each in expected]).std(0).max() > 0.01
     )  # so that it says something
     scores = quick.judged([quick.read(item) for item in items])[1]
-    assert scores is not None and np.abs(scores - torchs.strangeness(items).numpy()).max() < 1e-4
+    assert scores is not None and np.abs(scores - torchs.ood_scores(items).numpy()).max() < 1e-4
 
 
 def test_what_is_unlike_the_training_data_is_unknown_to_both(learn: Any, file: Path) -> None:
     quick, torchs = QuickPredictor.load(file), Predictor.load(file)
     things = [np.full((40, 40, 3), level, np.uint8) for level in range(0, 256, 32)]
-    scores = torchs.strangeness(things).sort().values
+    scores = torchs.ood_scores(things).sort().values
     limit = float(scores[3:5].mean())  # as if these things were on both sides of it
-    quick.meaning = torchs.meaning = replace(torchs.meaning, unlike_above=limit)
+    quick.output_spec = torchs.output_spec = replace(torchs.output_spec, ood_above=limit)
     expected = [torchs.predict(thing, unknown=True) for thing in things]
     found = quick.predict_batch(things, unknown=True)
     assert [each.label for each in found] == [each.label for each in expected]
@@ -244,8 +189,8 @@ def test_a_file_without_a_graph_is_as_before_and_predicts_by_torch(
 
 def test_a_file_of_numbers_that_numpy_does_not_know_predicts_by_torch(file: Path, tmp_path: Path) -> None:
     content = read_model_file(file)
-    unlike = {name: tensor.bfloat16() for name, tensor in content.unlike.items()}
-    write_model_file(tmp_path / "it.plain", replace(content, unlike=unlike))
+    ood = {name: tensor.bfloat16() for name, tensor in content.ood.items()}
+    write_model_file(tmp_path / "it.plain", replace(content, ood=ood))
     assert isinstance(load_predictor(tmp_path / "it.plain"), Predictor)
     with pytest.raises(ArgumentTypeError, match="numpy does not know"):
         load_predictor(tmp_path / "it.plain", by="onnxruntime")

@@ -90,7 +90,7 @@ def main() -> None:
                     each.probabilities.tolist() for each in predictor.predict_batch(pictures())
                 ],
                 "accuracy": predictor.card["metrics"][0]["value"],
-                "strangeness": [] if name == "own" else predictor.strangeness(pictures()).tolist(),
+                "strangeness": [] if name == "own" else predictor.ood_scores(pictures()).tolist(),
             }
             if name == "own":
                 (HERE / f"{__version__}-own.plain").write_bytes(file.read_bytes())

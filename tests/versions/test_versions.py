@@ -52,7 +52,7 @@ def test_a_file_of_an_older_version_says_what_it_said(version: str, name: str, t
     assert torch.allclose(found, expected, atol=1e-4), (found - expected).abs().max()
     if said["strangeness"]:
         assert torch.allclose(
-            predictor.strangeness(maker.pictures()), torch.tensor(said["strangeness"]), atol=1e-4
+            predictor.ood_scores(maker.pictures()), torch.tensor(said["strangeness"]), atol=1e-4
         )
     again = torch.stack([load_learner(file, model=own).predict(each)[2] for each in maker.pictures()])
     assert torch.allclose(again, expected, atol=1e-4)

@@ -248,7 +248,7 @@ def test_several_labels_are_made_honest_too(folder: Path, tmp_path: Path) -> Non
         list(learn.model.parameters())[-1].mul_(20)
     predictor = Predictor.load(learn.export(tmp_path / "it.plain"))
     told = predictor.card["calibration"]
-    assert told["temperature"] == predictor.meaning.temperature > 1.5 and told["after"] < told["before"]
+    assert told["temperature"] == predictor.output_spec.temperature > 1.5 and told["after"] < told["before"]
     item = learn.dls.datasets.valid.items[0]
     expected = (predictor.outputs([item])[0] / told["temperature"]).sigmoid()
     assert torch.allclose(predictor.predict(item).probabilities, expected, atol=1e-6)
@@ -322,11 +322,11 @@ def test_what_is_unlike_the_training_data_is_unknown_when_asked(learn: Any, file
     items = list(learn.dls.datasets.valid.items)
     known = [each.label for each in predictor.predict_many(items, unknown=True)]
     assert known.count(UNKNOWN) <= 2
-    limit = predictor.meaning.unlike_above
-    assert limit is not None and (predictor.strangeness(items) <= limit).float().mean() >= 0.9
+    limit = predictor.output_spec.ood_above
+    assert limit is not None and (predictor.ood_scores(items) <= limit).float().mean() >= 0.9
     strange = next(
         each for each in (np.full((40, 40, 3), level, np.uint8) for level in (0, 255, 128))
-        if float(predictor.strangeness([each])) > limit
+        if float(predictor.ood_scores([each])) > limit
     )  # fmt: skip
     assert predictor.predict(strange).label in learn.dls.vocab
     label, index, _ = predictor.predict(strange, unknown=True)

@@ -131,7 +131,7 @@ def load_model(file: str | os.PathLike[str]) -> ServedModel:
     if isinstance(predictor, QuickPredictor):
         narrow, lanes = QuickPredictor.of(content, path, threads=1), _cores()
     model = ServedModel(
-        predictor, path.name, digest, facts_of(content), content.meaning.unlike_above, narrow, lanes
+        predictor, path.name, digest, facts_of(content), content.output_spec.ood_above, narrow, lanes
     )
     _try(model, path)
     return model

@@ -13,7 +13,7 @@ Nothing here knows of pixels' values; `sampling/` reads those.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ def rotate(degrees: npt.ArrayLike, aspect: npt.ArrayLike = 1.0) -> Maps:
 def zoom(scale: npt.ArrayLike, x: npt.ArrayLike = 0.5, y: npt.ArrayLike = 0.5) -> Maps:
     """Magnify by `scale` (2 shows half of each side); (x, y) in 0..1 place what is shown, edge to edge."""
     side = 1.0 / _positive("scale", scale)
-    return _window(side, side, x, y)
+    return window(side, side, x, y)
 
 
 def crop(left: npt.ArrayLike, top: npt.ArrayLike, width: npt.ArrayLike, height: npt.ArrayLike) -> Maps:
@@ -86,6 +86,16 @@ def crop(left: npt.ArrayLike, top: npt.ArrayLike, width: npt.ArrayLike, height: 
     x = 2 * np.asarray(left, dtype=np.float64) + w - 1
     y = 2 * np.asarray(top, dtype=np.float64) + h - 1
     return _build([[w, 0, x], [0, h, y], [0, 0, 1]])
+
+
+def window(
+    width: npt.ArrayLike, height: npt.ArrayLike, x: npt.ArrayLike = 0.5, y: npt.ArrayLike = 0.5
+) -> Maps:
+    """Show a part of so many of the picture's widths and heights; (x, y) in 0..1 say where it sits, 0.5 the middle."""
+    w, h = np.asarray(width, np.float64), np.asarray(height, np.float64)
+    across = (2 * np.asarray(x, np.float64) - 1) * (1 - w)
+    down = (2 * np.asarray(y, np.float64) - 1) * (1 - h)
+    return _build([[w, 0, across], [0, h, down], [0, 0, 1]])
 
 
 def fit(
@@ -114,12 +124,21 @@ def fit(
             )
     # The share of the input's width that the output would span, the heights being equal.
     wider = (after[..., 1] / after[..., 0]) * (before[..., 0] / before[..., 1])
+    return window(*fit_window(wider, method), x, y)
+
+
+def fit_window(wider: Any, method: FitMethod) -> tuple[Any, Any]:
+    """The shares of a picture's width and height that the output spans, for an output `wider` by this factor in shape.
+
+    It reckons with what it is given, an array or a tensor.
+    """
     if method == "squish":
-        return _window(np.ones_like(wider), np.ones_like(wider), x, y)
+        whole = wider / wider
+        return whole, whole
     if method == "crop":
-        return _window(np.minimum(wider, 1), np.minimum(1 / wider, 1), x, y)
+        return wider.clip(max=1), (1 / wider).clip(max=1)
     if method == "pad":
-        return _window(np.maximum(wider, 1), np.maximum(1 / wider, 1), x, y)
+        return wider.clip(min=1), (1 / wider).clip(min=1)
     raise ArgumentError(f"method is {method!r}; expected 'crop', 'pad' or 'squish'", try_="method='crop'")
 
 
@@ -302,13 +321,6 @@ def _project(maps: Maps, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x, y = points[..., 0].to(exact), points[..., 1].to(exact)
     p, q, r = (m[..., i, 0] * x + m[..., i, 1] * y + m[..., i, 2] for i in range(3))
     return p, q, r
-
-
-def _window(width: npt.ArrayLike, height: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike) -> Maps:
-    w, h = np.asarray(width, np.float64), np.asarray(height, np.float64)
-    across = (2 * np.asarray(x, np.float64) - 1) * (1 - w)
-    down = (2 * np.asarray(y, np.float64) - 1) * (1 - h)
-    return _build([[w, 0, across], [0, h, down], [0, 0, 1]])
 
 
 def _build(rows: list[list[npt.ArrayLike]]) -> Maps:

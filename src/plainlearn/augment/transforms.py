@@ -64,6 +64,20 @@ class Geometric(Transform):
     def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
         """Maps (N, 3, 3) for pictures of `sizes` (N, 2), and the output's size if it changes."""
 
+    def valid_window(self, height: Any, width: Any) -> tuple[Any, Any, Size | None]:
+        """The shares of a picture's width and height that validation shows, about its middle; and the output's size.
+
+        They are reckoned of arrays, and of tensors where a graph is made of it.
+        """
+        return 1.0, 1.0, None
+
+    def valid_maps(self, sizes: Sizes) -> tuple[Maps, Size | None]:
+        """`maps_for` in validation, of a transform that says its `valid_window`."""
+        height, width = sizes.astype(np.float64).T
+        across, down, size = self.valid_window(height, width)
+        maps = geometry.window(across, down)
+        return (maps if len(maps) == len(sizes) else np.repeat(maps, len(sizes), axis=0)), size
+
     def beyond(self, before: PadMode | None) -> PadMode | None:
         """What lies beyond the picture from here on, given what was said before."""
         return before
@@ -149,13 +163,14 @@ class Resize(Geometric):
         return self.pad_mode if self.method == "pad" else before
 
     def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        if not train or self.method == "squish":
+            return self.valid_maps(sizes)
         size = _checked_size(self.size)
-        x, y = (
-            (rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5))
-            if self.method != "squish"
-            else (0.5, 0.5)
-        )
+        x, y = rng.random((2, len(sizes)))
         return geometry.fit(sizes, size, self.method, x=x, y=y), size
+
+    def valid_window(self, height: Any, width: Any) -> tuple[Any, Any, Size | None]:
+        return _fitted(height, width, _checked_size(self.size), self.method)
 
     def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size]:
         to = _checked_size(self.size)
@@ -186,9 +201,9 @@ class RandomResizedCrop(Geometric):
             raise ArgumentError(f"ratio is {self.ratio}; expected (smallest, largest) above 0")
 
     def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
-        size = _checked_size(self.size)
         if not train:
-            return geometry.fit(sizes, size, "crop"), size
+            return self.valid_maps(sizes)
+        size = _checked_size(self.size)
         count, tries = len(sizes), 10
         height, width = sizes[:, 0, None].astype(float), sizes[:, 1, None].astype(float)
         area = rng.uniform(self.min_scale, self.max_scale, (count, tries)) * height * width
@@ -201,6 +216,9 @@ class RandomResizedCrop(Geometric):
         w, h = w[rows, first], h[rows, first]
         x, y = rng.random((2, count))
         return geometry.crop(x * (1 - w), y * (1 - h), w, h), size
+
+    def valid_window(self, height: Any, width: Any) -> tuple[Any, Any, Size | None]:
+        return _fitted(height, width, _checked_size(self.size), "crop")
 
     def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size]:
         to = _checked_size(self.size)
@@ -241,10 +259,13 @@ class _Random(Geometric):
         return super().acts_on(side) or self.size is not None
 
     def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
-        size = None if self.size is None else _checked_size(self.size)
         if not train:
-            return geometry.identity(len(sizes)), size
+            return self.valid_maps(sizes)
+        size = None if self.size is None else _checked_size(self.size)
         return self._drawn_maps(sizes, rng.random(len(sizes)) < self.p, rng), size
+
+    def valid_window(self, height: Any, width: Any) -> tuple[Any, Any, Size | None]:
+        return 1.0, 1.0, None if self.size is None else _checked_size(self.size)
 
     def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size] | None:
         to = size if self.size is None else _checked_size(self.size)
@@ -423,10 +444,16 @@ class CropPad(Geometric):
         return self.pad_mode
 
     def maps_for(self, sizes: Sizes, rng: Rng, *, train: bool) -> tuple[Maps, Size | None]:
+        if not train:
+            return self.valid_maps(sizes)
         height, width = _checked_size(self.size)
         h, w = height / sizes[:, 0], width / sizes[:, 1]
-        x, y = rng.random((2, len(sizes))) if train else np.full((2, len(sizes)), 0.5)
+        x, y = rng.random((2, len(sizes)))
         return geometry.crop(x * (1 - w), y * (1 - h), w, h), (height, width)
+
+    def valid_window(self, height: Any, width: Any) -> tuple[Any, Any, Size | None]:
+        size = _checked_size(self.size)
+        return size[1] / width, size[0] / height, size
 
     def min_downscale(self, size: Size, *, train: bool) -> tuple[float, Size]:
         return 1.0, _checked_size(self.size)
@@ -487,6 +514,21 @@ def decode_for(
     if not transforms or decoder.full_decode or decoder.mode is None:
         return decoder(value)
     return decoder(value, lambda frame: scale_for(min_downscale(transforms, frame.size, train=train)))
+
+
+def decoded_frame(thing: Pixels | ScaledJpeg) -> tuple[Pixels, Size, Maps]:
+    """A decoded picture as (H, W, C), the (height, width) of all of it, and the map of where that lies in the pixels."""
+    if isinstance(thing, ScaledJpeg):
+        maps = geometry.scaled_jpeg_crop(*thing.frame, thing.scale, thing.pixels.shape)
+        pixels, frame = thing.pixels, thing.frame.size
+    else:
+        pixels, frame, maps = thing, (thing.shape[0], thing.shape[1]), geometry.identity()
+    return (pixels if pixels.ndim == 3 else pixels[:, :, None]), frame, maps
+
+
+def _fitted(height: Any, width: Any, size: Size, method: FitMethod) -> tuple[Any, Any, Size]:
+    """What `valid_window` says of a picture that is brought to `size` by this method."""
+    return *geometry.fit_window((size[1] / size[0]) * (height / width), method), size
 
 
 def _checked_size(size: Any) -> Size:

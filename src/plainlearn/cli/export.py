@@ -30,9 +30,10 @@ def export(
     Both are run on the real images that --check names. Nothing is written when a label differs, or a probability by more
     than a thousandth.
     """
-    from plainlearn.inference.onnx_export import export_onnx
+    from plainlearn.inference.modelfile import read_model_file
+    from plainlearn.inference.onnx_export import write_onnx
 
-    proof = export_onnx(file, onnx, images=check or [], weights=weights, force=force)
+    proof = write_onnx(read_model_file(file), onnx, images=check or [], weights=weights, force=force)
     if json:
         import json as json_format
         from dataclasses import asdict

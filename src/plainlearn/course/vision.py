@@ -79,7 +79,6 @@ from plainlearn.datasets.download import untar_data
 from plainlearn.datasets.urls import URLs
 from plainlearn.images.load import load_image, verify_images
 from plainlearn.images.resize_files import resize_images
-from plainlearn.inference.onnx_export import export_onnx
 from plainlearn.inference.onnx_predictor import load_predictor
 from plainlearn.inference.predictor import Predictor
 from plainlearn.losses import (
@@ -125,7 +124,7 @@ from plainlearn.train.callbacks import (
 from plainlearn.train.lr_find import minimum, slide, steep, valley
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 from plainlearn.vision.box_blocks import BBoxBlock, BBoxLblBlock
-from plainlearn.vision.export import export
+from plainlearn.vision.export import export, export_onnx
 from plainlearn.vision.learner import cnn_learner, unet_learner, vision_learner
 from plainlearn.vision.load_learner import load_learner
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders

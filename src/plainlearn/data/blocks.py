@@ -297,7 +297,7 @@ class CategoryBlock(Block):
 
     @property
     def vocab(self) -> L[Any]:
-        return L(self.spec.labels)
+        return self.spec.labels
 
     @property
     def outputs(self) -> int:

@@ -73,14 +73,18 @@ class CategorySpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "vocab", checked_vocabulary(self.vocab))
 
-    @cached_property
+    @property
     def labels(self) -> L[Any]:
-        return L(["#na#", *self.known] if self.add_na else self.known)
+        return L(self._labels)
+
+    @cached_property
+    def _labels(self) -> tuple[Any, ...]:
+        return ("#na#", *self.known) if self.add_na else self.known
 
     @cached_property
     def numbers(self) -> dict[Any, int]:
         """The number of each label."""
-        return {label: number for number, label in enumerate(self.labels)}
+        return {label: number for number, label in enumerate(self._labels)}
 
     @property
     def known(self) -> tuple[Any, ...]:
@@ -110,7 +114,7 @@ class CategorySpec:
         return self.numbers.get(value, 0)
 
     def decode(self, encoded: Encoded) -> Any:
-        return self.labels[int(encoded)]
+        return self._labels[int(encoded)]
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class MultiCategorySpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "vocab", checked_vocabulary(self.vocab))
 
-    @cached_property
+    @property
     def labels(self) -> L[Any]:
         return L(list(self.known))
 

@@ -37,6 +37,11 @@ class ImageDecoder:
             raise ArgumentError(
                 f"channels is {self.channels!r}; expected 1 or more", try_="ImageBlock(channels=5)"
             )
+        if self.mode is not None and self.channels != len(self.mode):
+            raise ArgumentError(f"mode {self.mode!r} has {len(self.mode)} channels, and channels is {self.channels}",
+                                try_=f"ImageBlock(channels={self.channels})")  # fmt: skip
+        if not all(0 <= level <= 255 for level in self.background):
+            raise ArgumentError(f"background is {self.background}; expected levels from 0 to 255")
         if self.mode is not None and np.ndim(cast("Any", self.value_range)) > 1:
             raise ArgumentError("value_range has a pair for each channel, which only channels= can use",
                                 try_="value_range=(0, 4095), one pair for all")  # fmt: skip

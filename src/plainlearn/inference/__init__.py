@@ -7,12 +7,22 @@ from plainlearn.inference.modelfile import ModelFile, read_model_file, write_mod
 from plainlearn.inference.prediction import UNKNOWN, Prediction
 
 if TYPE_CHECKING:
-    from plainlearn.inference.item_predictor import ItemPredictor
+    from plainlearn.inference.predictor import Predictor
+    from plainlearn.inference.predictor import Predictor as ItemPredictor
 
-__all__ = ["UNKNOWN", "ItemPredictor", "ModelFile", "Prediction", "read_model_file", "write_model_file"]
+__all__ = [
+    "UNKNOWN",
+    "ItemPredictor",
+    "ModelFile",
+    "Prediction",
+    "Predictor",
+    "read_model_file",
+    "write_model_file",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "ItemPredictor":  # which needs torch; all else here does without
+    # It needs torch; all else here does without. `ItemPredictor` is its older name.
+    if name not in ("ItemPredictor", "Predictor"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("plainlearn.inference.item_predictor").ItemPredictor
+    return import_module("plainlearn.inference.predictor").Predictor

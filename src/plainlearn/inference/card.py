@@ -38,7 +38,7 @@ def text_of(file: ModelFile) -> str:
         _row("made", f"{card.get('made')} with "
              + ", ".join(f"{name} {version}" for name, version in part(card, "versions").items())),
     ]  # fmt: skip
-    if file.meaning.unlike_above is None:
+    if file.output_spec.ood_above is None:
         lines.append(_row("unknown", "it cannot tell inputs unlike its own"))
     return "\n".join(lines)
 
@@ -50,9 +50,9 @@ def facts_of(file: ModelFile) -> dict[str, Any]:
         "labels": list(labels_of(file)),
         "pipeline": file.pipeline,
         "target": file.target,
-        "activation": file.meaning.activation,
-        "temperature": file.meaning.temperature,
-        "threshold": file.meaning.threshold,
+        "activation": file.output_spec.activation,
+        "temperature": file.output_spec.temperature,
+        "threshold": file.output_spec.threshold,
         "numbers": sum(math.prod(tensor.shape) for tensor in file.weights.values()),
     }
 

@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from plainlearn.core.errors import DataError, PlainlearnError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.labelled_items import LabelledItems
+from plainlearn.data.target_specs import CategorySpec, MultiCategorySpec, RegressionSpec, TargetSpec
 from plainlearn.inference.evaluation import Evaluation, of_classes, of_labels, of_numbers
-from plainlearn.inference.item_predictor import ItemPredictor, Prediction
+from plainlearn.inference.prediction import Prediction
+from plainlearn.inference.predictor import Predictor
 
 __all__ = ["evaluated", "judged_items"]
 
 _BATCH = 16
 
 
-def evaluated(predictor: ItemPredictor, found: LabelledItems, *, model: str = "the model") -> Evaluation:
+def evaluated(predictor: Predictor, found: LabelledItems, *, model: str = "the model") -> Evaluation:
     """What the predictor is worth on these items. Files that cannot be read are left out, and named in `left_out`.
 
     Of items with sides, those of "test" count, or else those of "valid": a model has seen the others.
@@ -31,11 +32,11 @@ def evaluated(predictor: ItemPredictor, found: LabelledItems, *, model: str = "t
     is neither classes, labels nor numbers, and where no item can be read.
     """
     held_out, note = _held_out(found)
-    block = predictor.target
-    targets = _encoded(block, held_out.labels)
+    target = predictor.target
+    targets = _encoded(target, held_out.labels)
     places: list[int] = []
     rows: list[Tensor] = []
-    strange: list[Tensor] = []
+    scores: list[Tensor] = []
     left_out: list[tuple[str, str]] = []
     for place, answer, score in judged_items(predictor, held_out.items):
         if isinstance(answer, PlainlearnError):
@@ -44,7 +45,7 @@ def evaluated(predictor: ItemPredictor, found: LabelledItems, *, model: str = "t
         places.append(place)
         rows.append(answer.probabilities.float())
         if score is not None:
-            strange.append(score)
+            scores.append(score)
     if not places:
         raise DataError(
             f"none of the {len(held_out)} images can be read; the first is {left_out[0][0]}: {left_out[0][1]}"
@@ -52,30 +53,30 @@ def evaluated(predictor: ItemPredictor, found: LabelledItems, *, model: str = "t
     values, aimed, limit = (
         torch.stack(rows),
         torch.stack([targets[place] for place in places]),
-        predictor.meaning.unlike_above,
+        predictor.output_spec.ood_above,
     )
-    unlike = int((torch.stack(strange) > limit).sum()) if strange and limit is not None else None
+    unlike = int((torch.stack(scores) > limit).sum()) if scores and limit is not None else None
     about: dict[str, Any] = {
         "left_out": tuple(left_out),
         "model": model,
         "source": held_out.source,
         "notes": note,
     }
-    if isinstance(block, CategoryBlock):
-        missing = [label for number, label in enumerate(block.vocab) if not bool((aimed == number).any())]
+    if isinstance(target, CategorySpec):
+        missing = [label for number, label in enumerate(target.labels) if not bool((aimed == number).any())]
         if missing:
             about["notes"] = (
                 *note,
                 f"of {len(missing)} labels there is no image here: {', '.join(map(str, missing[:8]))}",
             )
-        return of_classes(values, aimed, block.vocab, unlike=unlike, **about)
-    if isinstance(block, MultiCategoryBlock):
-        return of_labels(values, aimed, block.vocab, predictor.meaning.threshold, **about)
+        return of_classes(values, aimed, target.labels, unlike=unlike, **about)
+    if isinstance(target, MultiCategorySpec):
+        return of_labels(values, aimed, target.labels, predictor.output_spec.threshold, **about)
     return of_numbers(values.reshape(aimed.shape), aimed, **about)
 
 
 def judged_items(
-    predictor: ItemPredictor, items: Sequence[Any], *, threads: int | None = None
+    predictor: Predictor, items: Sequence[Any], *, threads: int | None = None
 ) -> Generator[tuple[int, Prediction | PlainlearnError, Tensor | None]]:
     """`(place, prediction, how unlike)` for each item, in no fixed order; the error in place of what cannot be read.
 
@@ -114,22 +115,21 @@ def _held_out(found: LabelledItems) -> tuple[LabelledItems, tuple[str, ...]]:
     return found, ()
 
 
-def _encoded(block: Block, labels: Sequence[Any]) -> list[Tensor]:
+def _encoded(target: TargetSpec, labels: Sequence[Any]) -> list[Tensor]:
     """The labels as the model's target has them; those of folders and tables are text, its own may be numbers."""
-    if isinstance(block, RegressionBlock):
-        return [block.encode(_numbers(label)) for label in labels]
-    if not isinstance(block, (CategoryBlock, MultiCategoryBlock)):
-        raise DataError(
-            f"the model's target is {block.name}; evaluate takes classes, several labels, or numbers"
-        )
-    by_text = {str(label): label for label in cast("Sequence[Any]", block.vocab)}
-    several = isinstance(block, MultiCategoryBlock)
+    if isinstance(target, RegressionSpec):
+        return [torch.as_tensor(target.encode(_numbers(label))) for label in labels]
+    if not isinstance(target, (CategorySpec, MultiCategorySpec)):
+        name = type(target).__name__.removesuffix("Spec")
+        raise DataError(f"the model's target is {name}; evaluate takes classes, several labels, or numbers")
+    by_text = {str(label): label for label in cast("Sequence[Any]", target.labels)}
+    several = isinstance(target, MultiCategorySpec)
     lists = [_listed(label) if several else [label] for label in labels]
     unknown = [label for listed in lists for label in listed if str(label) not in by_text]
     if unknown:
         _refuse(unknown, list(by_text), len(labels), several=several)
     known = [[by_text[str(label)] for label in listed] for listed in lists]
-    return [block.encode(listed if several else listed[0]) for listed in known]
+    return [torch.as_tensor(target.encode(listed if several else listed[0])) for listed in known]
 
 
 def _refuse(unknown: Sequence[Any], known: Sequence[str], count: int, *, several: bool) -> None:

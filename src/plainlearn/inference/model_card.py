@@ -161,7 +161,7 @@ def _limits(file: ModelFile) -> str:
     lines: list[str] = []
     if labels_of(file) and file.target.get("kind") == "CategoryBlock":
         lines.append("It gives one of its labels to any picture, whatever it shows.")
-    if file.meaning.unlike_above is None:
+    if file.output_spec.ood_above is None:
         lines.append("It cannot tell pictures that are unlike its own.")
     else:
         lines.append(

@@ -23,6 +23,8 @@ _KIND: Final = "a model of plainlearn's"
 _VERSION: Final = 2
 #: What a later version brought, and which: a file without it says the version before, for older programs to read.
 _SINCE: Final = {"graph": 2}
+#: Parts and fields that files call by another name than the code does.
+_IN_FILES: Final = {"output_spec": "meaning", "ood": "unlike", "ood_above": "unlike_above"}
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,17 @@ class ModelFile:
     """What is in a model file, as it lies there: `weights` and `aside`, the buffers that a state dict leaves out, by name.
 
     `architecture` is `{"recipe": …}` for what plainlearn can build, or `{"custom": name}` for a class of
-    the user's own. `pipeline` and `target` are of `inference.plain`; `unlike` holds what tells strange inputs.
-    `graph` is the network as ONNX, uint8 (N,), that shares its numbers with `weights`; see `inference.graph`.
+    the user's own. `pipeline` is a `Reading` and `target` a `TargetSpec` as plain data; `ood` holds what `inference.ood` fitted.
+    `graph` is the network as ONNX, uint8 (N,), that shares its numbers with `weights`; see `inference.onnx_graph`.
     """
 
     architecture: dict[str, Any]
     weights: dict[str, Tensor]
     pipeline: dict[str, Any]
     target: dict[str, Any]
-    meaning: OutputSpec
+    output_spec: OutputSpec
     aside: dict[str, Tensor] = field(default_factory=lambda: dict[str, "Tensor"]())
-    unlike: dict[str, Tensor] = field(default_factory=lambda: dict[str, "Tensor"]())
+    ood: dict[str, Tensor] = field(default_factory=lambda: dict[str, "Tensor"]())
     card: dict[str, Any] = field(default_factory=dict[str, Any])
     graph: Tensor | None = None
 
@@ -50,8 +52,8 @@ def write_model_file(path: str | os.PathLike[str], model: ModelFile, *, force: b
 
     Raises `StorageError` when it cannot be written, and for a file there that is no model file, unless `force`.
     """
-    tree = {each.name: getattr(model, each.name) for each in fields(model)}
-    tree["meaning"] = {each.name: getattr(model.meaning, each.name) for each in fields(model.meaning)}
+    tree = _fields(model)
+    tree["meaning"] = _fields(model.output_spec)
     for name in _SINCE:
         if tree[name] is None:
             del tree[name]
@@ -92,7 +94,7 @@ def _checked(tree: Any) -> ModelFile:
             f"it is from a newer version of plainlearn: its description is {version}, and this one reads up to {_VERSION}; "
             "pip install --upgrade plainlearn"
         )
-    parts = {each.name for each in fields(ModelFile)}
+    parts = {_in_files(each.name) for each in fields(ModelFile)}
     if given.keys() != {name for name in parts if _SINCE.get(name, 1) <= version}:
         raise DataError(f"it has the parts {sorted(map(str, given))}")
     for name in ("weights", "aside", "unlike"):
@@ -105,8 +107,25 @@ def _checked(tree: Any) -> ModelFile:
         not _is_tensor(graph) or graph.ndim != 1 or not str(graph.dtype).endswith("uint8")
     ):
         raise DataError(f"its graph is {describe(graph)}; expected bytes")
-    meaning = OutputSpec(**checked_fields(given.pop("meaning"), OutputSpec, "meaning"))
-    return ModelFile(**given, meaning=meaning)
+    said = given.pop("meaning")
+    if isinstance(said, dict):
+        said = _in_code(cast("dict[str, Any]", said))
+    output_spec = OutputSpec(**checked_fields(said, OutputSpec, "meaning"))
+    return ModelFile(**_in_code(given), output_spec=output_spec)
+
+
+def _fields(thing: ModelFile | OutputSpec) -> dict[str, Any]:
+    """As a file has them."""
+    return {_in_files(each.name): getattr(thing, each.name) for each in fields(thing)}
+
+
+def _in_files(name: str) -> str:
+    return _IN_FILES.get(name, name)
+
+
+def _in_code(given: dict[str, Any]) -> dict[str, Any]:
+    names = {there: here for here, there in _IN_FILES.items()}
+    return {names.get(key, key): value for key, value in given.items()}
 
 
 def _check_tensors(given: Any, name: str) -> None:

@@ -1,4 +1,4 @@
-"""`export_onnx(learn, 'pets.onnx')`: a model that runs without PyTorch, the preprocessing inside, and the proof that it agrees.
+"""`write_onnx(content, 'pets.onnx')`: a model that runs without PyTorch, the preprocessing inside, and the proof that it agrees.
 
 In: `image`, uint8 (N, H, W, C), decoded pixels of any size. Out: `probabilities`, float32. Labels and card are in
 the metadata, as JSON.
@@ -6,7 +6,6 @@ the metadata, as JSON.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -23,15 +22,13 @@ from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.wholefile import Mark, check_replaceable, write_whole
 from plainlearn.inference.card import facts_of
-from plainlearn.inference.modelfile import ModelFile, read_model_file
+from plainlearn.inference.modelfile import ModelFile
 from plainlearn.inference.onnx_graph import needs_onnx, onnx_of
-from plainlearn.inference.onnx_reading import Reading
+from plainlearn.inference.onnx_reading import GraphReading
 from plainlearn.inference.output_spec import OutputSpec, decoded, probabilities
 from plainlearn.inference.predictor import Predictor
-from plainlearn.train.state import bare
-from plainlearn.vision.export import content_of, some_items
 
-__all__ = ["Proof", "export_onnx"]
+__all__ = ["Proof", "write_onnx"]
 
 _LARGE: Final = 1024  # numbers: smaller tensors stay as they are
 _PRODUCER: Final = "plainlearn"
@@ -50,69 +47,59 @@ class Proof:
         return f"the same label on {self.images} images, probabilities within {self.largest_difference:.1e}"
 
 
-def export_onnx(
-    source: Any,
+def write_onnx(
+    content: ModelFile,
     file: str | os.PathLike[str],
     *,
-    images: Sequence[Any] = (),
+    images: Sequence[Any],
+    model: nn.Module | None = None,
     weights: Literal["fp32", "fp16", "int8"] = "fp32",
     tolerance: float = 1e-3,
     force: bool = False,
 ) -> Proof:
-    """Write `source`, a learner or a model file, as ONNX, if onnxruntime then says what plainlearn says.
+    """Write what a model file holds as ONNX, if onnxruntime then says what plainlearn says.
 
-    Both are run on `images`, real ones such as the model will see; of a learner, on some of its validation items
-    if none are given. `weights` are kept as fp16 or int8 on request: smaller files, computed in float32.
+    Both are run on `images`, real ones such as the model will see. `model` is that of a class of the user's own.
+    `weights` are kept as fp16 or int8 on request: smaller files, computed in float32.
     Raises `DataError`, and writes nothing, when a label differs or a probability by more than `tolerance`;
     `ArgumentError` for what ONNX cannot say; `MissingExtraError` without `plainlearn[onnx]`; `StorageError` when `file`
     is there and is none that plainlearn wrote, unless `force`.
     """
     check_replaceable(file, ONNX_FILE, force=force)
     needs_onnx()
-    content, found, own = _content(source)
-    given = list(images) or found
-    if not given:
+    if not images:
         raise ArgumentError(
             "there is no image to prove by that both say the same; expected some real ones",
             try_="images=get_image_files('a_folder')[:16]; plainlearn export FILE --onnx OUT --check IMAGE",
         )
-    predictor = Predictor.of(content, "the model", model=own)
-    model = _graph(predictor)
+    predictor = Predictor.of(content, "the model", model=model)
+    graph = _graph(predictor)
     if weights != "fp32":
-        _shrink(model, weights)
+        _shrink(graph, weights)
     labels = [str(label) for label in predictor.vocab or ()]
     for key, value in {"labels": labels, "card": facts_of(content)}.items():
-        entry = model.metadata_props.add()
+        entry = graph.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)
-    model.producer_name, model.producer_version = _PRODUCER, __version__
-    written: bytes = model.SerializeToString()
-    proof = _proof(predictor, written, given, tolerance)
+    graph.producer_name, graph.producer_version = _PRODUCER, __version__
+    written: bytes = graph.SerializeToString()
+    proof = _proof(predictor, written, images, tolerance)
     write_whole(file, written, mark=ONNX_FILE, force=force)
     return proof
-
-
-def _content(source: Any) -> tuple[ModelFile, list[Any], nn.Module | None]:
-    """What a model file would hold, items to prove by, and the model if it is of the user's own class."""
-    if isinstance(source, (str, os.PathLike)):
-        return read_model_file(cast("str", source)), [], None
-    content = content_of(source)
-    own = copy.deepcopy(bare(source.model)).cpu() if "custom" in content.architecture else None
-    return content, some_items(source), own
 
 
 class _Whole(nn.Module):
     """From decoded pixels to probabilities."""
 
-    def __init__(self, reading: Reading, model: nn.Module, meaning: OutputSpec) -> None:
+    def __init__(self, reading: GraphReading, model: nn.Module, output_spec: OutputSpec) -> None:
         super().__init__()
-        self.reading, self.model, self.meaning = reading, model, meaning
+        self.reading, self.model, self.output_spec = reading, model, output_spec
 
     def forward(self, image: Tensor) -> Tensor:
-        return probabilities(self.model(self.reading(image)), self.meaning)
+        return probabilities(self.model(self.reading(image)), self.output_spec)
 
 
 def _graph(predictor: Predictor) -> Any:
-    whole = _Whole(Reading(predictor.pipeline), predictor.model, predictor.meaning).eval()
+    whole = _Whole(GraphReading(predictor.reading), predictor.model, predictor.output_spec).eval()
     example = torch.zeros(2, 61, 67, whole.reading.channels, dtype=torch.uint8)
     sizes = {
         0: torch.export.Dim("images"),
@@ -159,14 +146,14 @@ def _proof(predictor: Predictor, written: bytes, images: Sequence[Any], toleranc
     run: Callable[[NDArray[Any]], NDArray[Any]] = lambda pixels: session.run(None, {"image": pixels})[0]  # noqa: E731
     largest = 0.0
     for image in images:
-        pixels: NDArray[np.uint8] = predictor.pipeline.blocks[0].open(image)
+        pixels: NDArray[np.uint8] = cast("Any", predictor.reading.picture(image))
         batch = np.ascontiguousarray(pixels.reshape(1, *pixels.shape[:2], -1))
         (ours,) = predictor.predict_batch([pixels])
         twice: Any = np.concatenate([batch, batch[:, ::-1]], axis=0)
         for values in (run(batch)[0], run(twice)[0]):
             theirs = torch.from_numpy(values)
             difference = float((theirs - ours.probabilities).abs().max())
-            answer = decoded(theirs[None], predictor.meaning)[0]
+            answer = decoded(theirs[None], predictor.output_spec)[0]
             if not difference <= tolerance or (
                 answer.dtype == torch.int64 and not torch.equal(answer, ours.index)
             ):

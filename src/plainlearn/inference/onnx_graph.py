@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError, DataError, MissingExtraError
-from plainlearn.inference import ood as unlike
+from plainlearn.inference import ood
 from plainlearn.inference.modelfile import ModelFile
-from plainlearn.inference.numpy_reading import Reading
 from plainlearn.inference.onnx_checks import MARK
-from plainlearn.inference.onnx_predictor import QuickPredictor
+from plainlearn.inference.onnx_predictor import QuickPredictor, checked_reading
 
 __all__ = ["needs_onnx", "onnx_of", "with_graph"]
 
@@ -37,9 +36,9 @@ def with_graph(content: ModelFile, model: nn.Module, images: Sequence[Any]) -> M
         content, weights={name: tensor.detach().cpu() for name, tensor in content.weights.items()}
     )
     try:
-        reading = Reading(content.pipeline)
-        example = torch.zeros(2, reading.channels, *reading.size)
-        graph = _shared(_graph(model, example, bool(content.unlike)), content.weights)
+        _, shape = checked_reading(content.pipeline)
+        example = torch.zeros(2, *shape)
+        graph = _shared(_graph(model, example, bool(content.ood)), content.weights)
         whole = replace(content, graph=torch.frombuffer(bytearray(graph), dtype=torch.uint8))
         said = _proof(whole, model, images)
     except (DataError, ArgumentError, RuntimeError, torch.onnx.OnnxExporterError) as error:
@@ -61,7 +60,7 @@ class _Parts(nn.Module):
 
 
 def _graph(model: nn.Module, example: Tensor, with_features: bool) -> Any:
-    parts = unlike.parts(model) if with_features else None
+    parts = ood.parts(model) if with_features else None
     whole = (model if parts is None else _Parts(parts)).eval()
     outputs = ["outputs"] if parts is None else ["outputs", "features"]
     return onnx_of(whole, example, {0: torch.export.Dim("images")}, "input", outputs, folded=False)
@@ -159,7 +158,7 @@ def _as_arrays(content: ModelFile) -> ModelFile:
     """As `read_model_arrays` gives it."""
     parts: dict[str, Any] = {
         name: {key: tensor.numpy() for key, tensor in getattr(content, name).items()}
-        for name in ("weights", "unlike")
+        for name in ("weights", "ood")
     }
     return replace(content, graph=cast("Any", content.graph).numpy(), **parts)
 

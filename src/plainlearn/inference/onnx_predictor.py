@@ -8,24 +8,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.lists import L
+from plainlearn.data.target_specs import CategorySpec, MultiCategorySpec
+from plainlearn.images.image_decoder import ImageDecoder
+from plainlearn.inference import ood
 from plainlearn.inference.modelfile import ModelFile, read_model_arrays
-from plainlearn.inference.numpy_reading import Reading
 from plainlearn.inference.onnx_checks import Graph, read_graph
-from plainlearn.inference.output_spec import OutputSpec
-from plainlearn.inference.prediction import UNKNOWN, AnyPredictor, Prediction, cannot_say_unknown
-from plainlearn.inference.serialize import Kind, Registry, from_plain
+from plainlearn.inference.output_spec import OutputSpec, decoded, probabilities
+from plainlearn.inference.prediction import UNKNOWN, AnyPredictor, Prediction, ood_flags
+from plainlearn.inference.reading import Reading
+from plainlearn.inference.registry import target_of
 
 if TYPE_CHECKING:
     from plainlearn.inference.predictor import Predictor
 
-__all__ = ["QuickPredictor", "load_predictor"]
+__all__ = ["QuickPredictor", "checked_reading", "load_predictor"]
 
 Values = NDArray[np.float32]
 
@@ -75,16 +78,13 @@ class QuickPredictor(AnyPredictor[Values, Values]):
         if content.graph is None:
             raise ArgumentError("this model file holds no graph", try_="learn.export(file, graph=True)")
         weights = cast("Mapping[str, NDArray[Any]]", content.weights)
-        known = cast("Mapping[str, Any]", content.unlike)
-        self.card, self.meaning, self._target = (
-            content.card,
-            content.meaning,
-            _target(content.target, content.meaning),
-        )
-        self._reading = Reading(content.pipeline)
+        fitted = cast("Mapping[str, Any]", content.ood)
+        self.card, self.output_spec = content.card, content.output_spec
+        self.target = _target(content.target, content.output_spec)
+        self.reading, shape = checked_reading(content.pipeline)
         graph = read_graph(cast("Any", content.graph).tobytes(), weights)
-        _check(graph, self._reading, len(self._target.labels), known)
-        self._known = known if len(graph.outputs) == 2 else None
+        _check(graph, shape, len(self.target.labels), fitted)
+        self._fitted = fitted if len(graph.outputs) == 2 else None
         self._run = graph.session(weights, threads=threads)
 
     @classmethod
@@ -103,109 +103,69 @@ class QuickPredictor(AnyPredictor[Values, Values]):
     @property
     def vocab(self) -> L[Any]:
         """The labels, in the order of the probabilities."""
-        return L(self._target.labels)
+        return self.target.labels
 
     def read(self, item: Any) -> Values:
         """An item as the network gets it; see `AnyPredictor.read`."""
-        return self._reading(item)
+        return self.reading(item)
 
     def judged(
         self, samples: Sequence[Values], *, unknown: bool = False
     ) -> tuple[list[Prediction], Values | None]:
-        """`answer`, and how unlike each is to what the model learned from, (B,); None where that is not known."""
+        """`answer`, and how far each is from what the model learned, (B,); None where that is not known."""
         outputs, *features = self._run(np.stack(samples))
-        values = _probabilities(outputs, self.meaning)
-        scores = None if self._known is None else _scores(features[0], self._known)
-        limit, strange = self.meaning.unlike_above, np.zeros(len(values), np.bool_)
-        if unknown:
-            if limit is None or scores is None:
-                raise cannot_say_unknown()
-            strange = scores > limit
-        return [
-            Prediction(UNKNOWN, np.int64(-1), row) if odd else self._target.answer(row, self.meaning)
-            for row, odd in zip(values, strange, strict=True)
-        ], scores
+        values = probabilities(cast("Values", outputs), self.output_spec)
+        scores = None if self._fitted is None else ood.scores(features[0], self._fitted)
+        is_ood = ood_flags(scores, self.output_spec, len(values), unknown=unknown)
+        answers = [
+            Prediction(UNKNOWN, np.int64(-1), row)
+            if odd
+            else Prediction(self.target.decode(answer), answer, row)
+            for row, answer, odd in zip(values, decoded(values, self.output_spec), is_ood, strict=True)
+        ]
+        return answers, scores
 
     def __repr__(self) -> str:
-        return f"QuickPredictor({len(self._target.labels)} labels, by onnxruntime)"
+        return f"QuickPredictor({len(self.target.labels)} labels, by onnxruntime)"
 
 
-# ---- what answers are, as blocks and `inference.meaning` say it of tensors
-
-
-class _Category:
-    """One label out of several."""
-
-    def __init__(self, vocab: tuple[Any, ...] | None = None, sort: bool = True, add_na: bool = False) -> None:
-        self.labels = (*(("#na#",) if add_na else ()), *(vocab or ()))
-
-    def answer(self, values: Values, meaning: OutputSpec) -> Prediction:
-        index = values.argmax()
-        return Prediction(self.labels[int(index)], index, values)
-
-
-class _Several:
-    """Those labels whose values are above the threshold."""
-
-    def __init__(self, vocab: tuple[Any, ...] | None = None) -> None:
-        self.labels = vocab or ()
-
-    def answer(self, values: Values, meaning: OutputSpec) -> Prediction:
-        chosen = values > meaning.threshold
-        return Prediction(
-            L([label for label, yes in zip(self.labels, chosen, strict=True) if yes]), chosen, values
+def _target(plain: Any, output_spec: OutputSpec) -> CategorySpec | MultiCategorySpec:
+    """What answers are, of the kinds that are read from a graph."""
+    target = target_of(plain)
+    if not isinstance(target, (CategorySpec, MultiCategorySpec)):
+        raise ArgumentError(f"answers of the kind {type(target).__name__} are not read from a graph")
+    if output_spec.activation not in target.activations:
+        raise ArgumentError(
+            f"{output_spec.activation} as the activation of {type(target).__name__} is not read from a graph"
         )
-
-
-_TARGETS: Final[Registry] = {
-    "CategoryBlock": Kind(_Category, {name: name for name in ("vocab", "sort", "add_na")}),
-    "MultiCategoryBlock": Kind(_Several, {"vocab": "vocab"}),
-}
-#: Which activations an answer of each kind is read from.
-_ACTIVATIONS: Final = {_Category: ("softmax", "exp"), _Several: ("sigmoid",)}
-
-
-def _target(plain: Any, meaning: OutputSpec) -> _Category | _Several:
-    kind = cast("Mapping[str, Any]", plain).get("kind")
-    if isinstance(kind, str) and kind not in _TARGETS:
-        raise ArgumentError(f"answers of the kind {kind!r:.200} are not read from a graph")
-    target = from_plain(plain, _TARGETS)
-    if meaning.activation not in _ACTIVATIONS[type(target)]:
-        raise ArgumentError(f"{meaning.activation} as the activation of {kind} is not read from a graph")
     return target
 
 
-def _check(graph: Graph, reading: Reading, labels: int, known: Mapping[str, Any]) -> None:
+def checked_reading(plain: Any) -> tuple[Reading, tuple[int, ...]]:
+    """How inputs are read, and the shape of one, if numpy can: of one picture in colours or grey, brought to a size."""
+    reading = Reading.from_plain(plain)
+    first = reading.inputs[0]
+    if len(reading.inputs) != 1 or not isinstance(first, ImageDecoder) or first.mode is None:
+        raise ArgumentError(
+            "this model's inputs are not one picture in colours or grey, which only torch's way reads"
+        )
+    if reading.size is None:
+        raise ArgumentError(
+            "the size of this model's inputs depends on the picture, which only torch's way reads"
+        )
+    return reading, (first.channels, *reading.size)
+
+
+def _check(graph: Graph, shape: tuple[int, ...], labels: int, fitted: Mapping[str, Any]) -> None:
     """Whether what goes into the graph and comes out is what the file describes."""
-    width = known["middle"].shape[-1] if "middle" in known else 0
-    shapes = {name: tuple(value.shape) for name, value in known.items()}
-    if shapes and shapes != {"middle": (width,), "directions": (shapes.get("directions", (0,))[0], width)}:
-        raise DataError(f"what the model knows of unlike inputs has the shapes {shapes}")
-    inputs = {"input": (0, reading.channels, *reading.size)}
-    outputs = {"outputs": (0, labels)} | ({"features": (0, width)} if shapes else {})
+    inputs: dict[str, tuple[int, ...]] = {"input": (0, *shape)}
+    outputs: dict[str, tuple[int, ...]] = {"outputs": (0, labels)}
+    if fitted:
+        width = fitted["middle"].shape[-1] if "middle" in fitted else 0
+        ood.check_fitted(fitted, width)
+        outputs["features"] = (0, width)
     if dict(graph.inputs) != inputs or dict(graph.outputs) != outputs:
         raise DataError(
             f"its graph takes {dict(graph.inputs)} and gives {dict(graph.outputs)}; by the rest of the file that would "
             f"be {inputs} and {outputs}"
         )
-
-
-def _probabilities(outputs: Values, meaning: OutputSpec) -> Values:
-    scaled = outputs.astype(np.float32) / np.float32(meaning.temperature)
-    match meaning.activation:
-        case "softmax":
-            powers = np.exp(scaled - scaled.max(1, keepdims=True))
-            return powers / powers.sum(1, keepdims=True)
-        case "sigmoid":
-            return (1 / (1 + np.exp(-scaled.clip(-80, None)))).astype(np.float32)
-        case "exp":
-            return np.exp(scaled)
-        case "none":
-            return scaled
-
-
-def _scores(features: Values, known: Mapping[str, NDArray[Any]]) -> Values:
-    """As `inference.unlike.scores`."""
-    centred = features - known["middle"]
-    directions = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-12)
-    return 1 - (directions @ known["directions"].T).max(1)

@@ -15,7 +15,7 @@ from plainlearn.core.lists import L
 from plainlearn.inference.drift import Drift
 from plainlearn.inference.output_spec import OutputSpec
 
-__all__ = ["UNKNOWN", "AnyPredictor", "Prediction", "cannot_say_unknown"]
+__all__ = ["UNKNOWN", "AnyPredictor", "Prediction", "ood_flags"]
 
 #: The label of what is unlike anything that the model learned from, when `unknown=True` asks for it; its index is -1.
 UNKNOWN: Final = "unknown"
@@ -39,11 +39,11 @@ class AnyPredictor(ABC, Generic[S, V]):
     """Predicts from pictures as they come: a path, an address, bytes, a Pillow image, an array.
 
     It is not changed by predicting, so threads may share it. `card` is what the model file says of itself,
-    `meaning` what the model's outputs mean.
+    `output_spec` what the model's outputs mean.
     """
 
     card: dict[str, Any]
-    meaning: OutputSpec
+    output_spec: OutputSpec
 
     @property
     @abstractmethod
@@ -59,7 +59,7 @@ class AnyPredictor(ABC, Generic[S, V]):
 
     @abstractmethod
     def judged(self, samples: Sequence[S], *, unknown: bool = False) -> tuple[list[Prediction], V | None]:
-        """`answer`, and how unlike each is to what the model learned from, (B,); None where that is not known."""
+        """`answer`, and how far each is from what the model learned, (B,); None where that is not known."""
 
     def answer(self, samples: Sequence[S], *, unknown: bool = False) -> list[Prediction]:
         """A prediction for each of these, which `read` made, by one run of the model."""
@@ -134,9 +134,13 @@ def _tried(future: Future[S]) -> S | PlainlearnError:
         return error
 
 
-def cannot_say_unknown() -> ArgumentError:
-    """What is raised where `unknown` is asked of a model that cannot tell."""
-    return ArgumentError(
-        "this model does not know what inputs are unlike its own, so it cannot answer `unknown`",
-        try_="exporting it again, with a class for each item",
-    )
+def ood_flags(scores: Any, output_spec: OutputSpec, count: int, *, unknown: bool) -> list[bool]:
+    """Which of so many inputs to answer by `UNKNOWN`. Raises `ArgumentError` where that is asked and cannot be told."""
+    if not unknown:
+        return [False] * count
+    if output_spec.ood_above is None or scores is None:
+        raise ArgumentError(
+            "this model does not know what inputs are unlike its own, so it cannot answer `unknown`",
+            try_="exporting it again, with a class for each item",
+        )
+    return cast("list[bool]", (scores > output_spec.ood_above).tolist())

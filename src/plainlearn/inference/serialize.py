@@ -6,7 +6,6 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import Parameter, signature
-from operator import attrgetter
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from plainlearn.core.describe import describe
@@ -19,31 +18,31 @@ _LONGEST = 100_000  # items of a list in a description: a vocabulary may be long
 
 @dataclass(frozen=True)
 class Kind:
-    """A class that may stand in a file, and its fields: the constructor's argument, and the attribute that holds it."""
+    """A class that may stand in a file, and those of its fields that stand there too."""
 
     made_by: type[Any]
-    fields: Mapping[str, str]
+    fields: tuple[str, ...]
 
 
 Registry = Mapping[str, Kind]
 
 
-def kinds(*classes: type[Any], **others: Mapping[str, str] | type[Any]) -> Registry:
-    """The registry of these dataclasses."""
-    return {each.__name__: Kind(each, {field.name: field.name for field in fields(each)}) for each in classes}
+def kinds(*classes: type[Any]) -> Registry:
+    """The registry of these dataclasses, under their own names and with all of their fields."""
+    return {each.__name__: Kind(each, tuple(field.name for field in fields(each))) for each in classes}
 
 
 def to_plain(thing: Any, registry: Registry) -> dict[str, Any]:
     """`{"kind": name, field: value, …}`. Raises `ArgumentError` for what is not in the registry, or holds code."""
-    kind = registry.get(type(thing).__name__)
-    if kind is None or kind.made_by is not type(thing):
+    found = next((pair for pair in registry.items() if pair[1].made_by is type(thing)), None)
+    if found is None:
         raise ArgumentError(
             f"{thing!r} is of a kind of your own, {type(thing).__name__}; a model file holds no code, so it can hold "
             f"only what plainlearn knows: {', '.join(sorted(registry))}"
         )
-    plain: dict[str, Any] = {"kind": type(thing).__name__}
-    for name, attribute in kind.fields.items():
-        value = attrgetter(attribute)(thing)
+    plain: dict[str, Any] = {"kind": found[0]}
+    for name in found[1].fields:
+        value = getattr(thing, name)
         if not _is_plain(value):
             raise ArgumentError(
                 f"{thing!r} has {describe(value)} as {name}, which no model file can hold; expected numbers and text"

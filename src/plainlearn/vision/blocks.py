@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plainlearn.augment.geometry import identity, scaled_jpeg_crop
+from plainlearn.augment.geometry import identity
 from plainlearn.augment.pending import PendingImage, PendingMask, different_sizes
-from plainlearn.augment.transforms import decode_for
+from plainlearn.augment.transforms import decode_for, decoded_frame
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
@@ -82,10 +82,7 @@ class ImageBlock(Block):
         if mode not in ("RGB", "L", None):
             named = f"ImageBlock(cls={mode.__name__})" if isinstance(mode, type) else "ImageBlock()"
             raise ArgumentError(f"the image mode is {mode!r}; expected 'RGB' or 'L'", try_=named)
-        if mode is not None and channels not in (None, len(mode)):
-            raise ArgumentError(f"mode {mode!r} has {len(mode)} channels, and channels is {channels}",
-                                try_=f"ImageBlock(channels={channels})")  # fmt: skip
-        count = cast("int", channels) if mode is None else len(mode)
+        count = cast("int", channels if mode is None or channels is not None else len(mode))
         #: What a model file keeps of the block: how files are opened.
         self.spec = ImageDecoder(mode, background, count, value_range, full_decode, cache)
 
@@ -140,16 +137,11 @@ class ImageBlock(Block):
         return audit(list(files.values()), labels, sides, classes=classes, problems=problems, root=root)
 
     def frame(self, thing: NDArray[np.uint8] | ScaledJpeg) -> Frame:
-        return thing.frame.size if isinstance(thing, ScaledJpeg) else (thing.shape[0], thing.shape[1])
+        return decoded_frame(thing)[1]
 
     def place(self, thing: NDArray[np.uint8] | ScaledJpeg, frame: Frame) -> PendingImage:
-        pixels, maps = (
-            (thing.pixels, scaled_jpeg_crop(*thing.frame, thing.scale, thing.pixels.shape))
-            if isinstance(thing, ScaledJpeg)
-            else (thing, identity())
-        )
-        channels_last = pixels if pixels.ndim == 3 else pixels[:, :, None]
-        return PendingImage([channels_last], np.array([self.frame(thing)], dtype=np.int64), maps)
+        picture, size, maps = decoded_frame(thing)
+        return PendingImage([picture], np.array([size], dtype=np.int64), maps)
 
     def encode(self, thing: NDArray[np.uint8]) -> Tensor:
         channels_last = thing if thing.ndim == 3 else thing[:, :, None]

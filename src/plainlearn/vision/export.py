@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,21 +17,23 @@ from plainlearn.core.tensorfile import TENSORFILE
 from plainlearn.core.wholefile import check_replaceable
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
-from plainlearn.inference import ood as unlike
+from plainlearn.inference import ood
 from plainlearn.inference.drift import usual_of
-from plainlearn.inference.modelfile import ModelFile, write_model_file
-from plainlearn.inference.output_spec import meaning_of, probabilities
-from plainlearn.inference.pipeline import InputPipeline
-from plainlearn.inference.registry import KNOWN
+from plainlearn.inference.modelfile import ModelFile, read_model_file, write_model_file
+from plainlearn.inference.output_spec import output_spec_of, probabilities
+from plainlearn.inference.registry import KINDS
 from plainlearn.inference.serialize import to_plain
 from plainlearn.models.model import VisionModel
 from plainlearn.train.loop import Learner
 from plainlearn.train.prediction import fit_calibration
 from plainlearn.train.state import bare, model_state
 from plainlearn.vision.card_facts import card_of
-from plainlearn.vision.file_loaders import FileLoaders
+from plainlearn.vision.file_loaders import FileLoaders, reading_of, spec_of
 
-__all__ = ["content_of", "export", "some_items"]
+if TYPE_CHECKING:
+    from plainlearn.inference.onnx_export import Proof
+
+__all__ = ["content_of", "export", "export_onnx", "some_items"]
 
 _SHOWN_AT: Final = 16
 
@@ -75,6 +79,34 @@ def export(
     return path
 
 
+def export_onnx(
+    source: Any,
+    file: str | os.PathLike[str],
+    *,
+    images: Sequence[Any] = (),
+    weights: Literal["fp32", "fp16", "int8"] = "fp32",
+    tolerance: float = 1e-3,
+    force: bool = False,
+) -> Proof:
+    """Write `source`, a learner or a model file, as ONNX, if onnxruntime then says what plainlearn says.
+
+    Both are run on `images`, real ones such as the model will see; of a learner, on some of its validation items
+    if none are given. All else is as in `inference.onnx_export.write_onnx`, and so are the errors.
+    """
+    from plainlearn.inference.onnx_export import write_onnx
+
+    own: nn.Module | None = None
+    if isinstance(source, (str, os.PathLike)):
+        content = read_model_file(cast("str", source))
+    else:
+        content, images = content_of(source), images or some_items(source)
+        if "custom" in content.architecture:
+            own = copy.deepcopy(bare(source.model)).cpu()
+    return write_onnx(
+        content, file, images=images, model=own, weights=weights, tolerance=tolerance, force=force
+    )
+
+
 def some_items(learn: Learner) -> list[Any]:
     """A few validation items from all over, to prove by that two ways to predict say the same."""
     items: list[Any] = list(cast(BlockLoaders, learn.dls).datasets.valid.values(0))
@@ -96,11 +128,11 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
             f"there are {len(targets)} targets, {named}; a model file holds one, whose answers it can decode",
             try_="a learner for each target, or learn.save(file), which keeps the weights",
         )
-    pipeline, target = InputPipeline.of(dls).as_plain(KNOWN), to_plain(targets[0], KNOWN)
-    meaning = meaning_of(learn.loss_func)
+    pipeline, target = reading_of(dls).as_plain(), to_plain(spec_of(targets[0]), KINDS)
+    output_spec = output_spec_of(learn.loss_func)
     seen = _validated(learn)
     calibration: dict[str, float] = {}
-    known: dict[str, Tensor] = {}
+    fitted: dict[str, Tensor] = {}
     if seen is not None and calibrate and isinstance(targets[0], (CategoryBlock, MultiCategoryBlock)):
         calibration = fit_calibration(learn.loss_func, seen.outputs, seen.targets)
     limit: float | None = None
@@ -108,15 +140,17 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
         seen is not None
         and seen.features is not None
         and isinstance(targets[0], CategoryBlock)
-        and meaning.activation == "softmax"
+        and output_spec.activation == "softmax"
     ):
-        known, limit = unlike.learned_from(bare(learn.model), seen.features)
-    meaning = meaning_of(learn.loss_func, unlike_above=limit)
+        fitted, limit = ood.fit(bare(learn.model), seen.features)
+    output_spec = output_spec_of(learn.loss_func, ood_above=limit)
     usual: dict[str, Any] = {}
-    if seen is not None and isinstance(targets[0], CategoryBlock) and meaning.activation == "softmax":
-        confidences, answers = probabilities(seen.outputs, meaning).max(dim=1)
-        strangeness = unlike.scores(seen.features, known) if known and seen.features is not None else None
-        usual = usual_of(confidences, answers, len(targets[0].vocab), strangeness)
+    if seen is not None and isinstance(targets[0], CategoryBlock) and output_spec.activation == "softmax":
+        confidences, answers = probabilities(seen.outputs, output_spec).max(dim=1)
+        scores = None
+        if fitted and seen.features is not None:
+            scores = ood.scores(seen.features.numpy(), ood.arrays_of(fitted))
+        usual = usual_of(confidences, answers, len(targets[0].vocab), scores)
     model = bare(learn.model)
     state = model_state(model)
     return ModelFile(
@@ -125,8 +159,8 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
         aside=dict(state["aside"]),
         pipeline=pipeline,
         target=target,
-        meaning=meaning,
-        unlike=known,
+        output_spec=output_spec,
+        ood=fitted,
         card={
             **card_of(learn, None if seen is None else (seen.outputs, seen.targets), calibration, about),
             "usual": usual,
@@ -146,7 +180,7 @@ def _validated(learn: Learner) -> _Seen | None:
     if learn.dls.valid is None or isinstance(learn.dls, FileLoaders):
         return None
     model = bare(learn.model)
-    split = unlike.parts(model) if isinstance(model, VisionModel) or type(model) is nn.Sequential else None
+    split = ood.parts(model) if isinstance(model, VisionModel) or type(model) is nn.Sequential else None
     caught: list[Tensor] = []
     hook = None if split is None else split[1][0].register_forward_pre_hook(
         lambda _layer, given: caught.append(given[0].float().cpu())

@@ -13,7 +13,7 @@ from plainlearn.inference.predictor import Predictor
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from plainlearn.models.model import VisionModel, body_and_head
 from plainlearn.optim.groups import trainable_params
-from plainlearn.vision.file_loaders import FileLoaders
+from plainlearn.vision.file_loaders import FileLoaders, block_of
 from plainlearn.vision.learner import VisionLearner
 
 __all__ = ["load_learner"]
@@ -34,12 +34,12 @@ def load_learner(
     content = read_model_file(file)
     predictor = Predictor.of(content, file, model=model)
     folder, device = Path(file).absolute().parent, "cpu" if cpu else None
-    dls = FileLoaders(predictor.pipeline, predictor.target, device=device, path=folder)
+    dls = FileLoaders(predictor.reading, block_of(predictor.target), device=device, path=folder)
     loss = dls.loss_func
     if isinstance(loss, (CrossEntropyLossFlat, BCEWithLogitsLossFlat)):
-        loss.temperature = predictor.meaning.temperature
+        loss.temperature = predictor.output_spec.temperature
     if isinstance(loss, BCEWithLogitsLossFlat):
-        loss.thresh = predictor.meaning.threshold
+        loss.thresh = predictor.output_spec.threshold
     network = predictor.model.requires_grad_(True)
     splitter = body_and_head if isinstance(network, VisionModel) else trainable_params
     return VisionLearner(dls, network, loss, splitter=splitter)
