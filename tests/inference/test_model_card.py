@@ -53,7 +53,7 @@ def test_what_the_file_is_silent_about_is_said() -> None:
         file_with([]),
         card={},
         target={"kind": "PointBlock"},
-        meaning=OutputSpec("none"),
+        output_spec=OutputSpec("none"),
         architecture={"custom": "x"},
     )
     text = markdown_of(file, "it.plain")
