@@ -10,6 +10,7 @@ import gzip
 import io
 import lzma
 import os
+import random
 import stat
 import struct
 import subprocess
@@ -244,6 +245,23 @@ def test_a_folder_that_is_there_is_left_alone_unless_it_may_be_replaced(put, des
     assert contents(dest) == TREE | {".pets.lock": b""}
 
 
+def test_a_folder_that_cannot_be_replaced_after_all_is_put_back(put, dest, monkeypatch):
+    (dest / "top").mkdir()
+    (dest / "top/mine.txt").write_text("mine")
+    rename = OurPath.rename
+
+    def refuse_the_new_one(path, target):
+        if OurPath(target) == dest / "top" and path.name != "replaced":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(OurPath, "rename", refuse_the_new_one)
+    with pytest.raises(DownloadError, match="top cannot be written: permission denied"):
+        extract(put(PACKINGS["pets.tgz"]), dest, overwrite=True, show_progress=False)
+    assert left_in(dest) == ["top"]
+    assert contents(dest / "top") == {"mine.txt": b"mine"}
+
+
 def test_an_empty_folder_in_the_place_is_no_hindrance(put, dest):
     (dest / "top").mkdir()
     assert contents(extract(put(PACKINGS["pets.tgz"]), dest, show_progress=False))
@@ -343,11 +361,15 @@ def test_a_file_where_the_folder_should_be_is_named(put, tmp_path):
 # ---------------------------------------------------------------- hostile and damaged ones
 
 
-def zip_link(name: str, target: str) -> tuple[zipfile.ZipInfo, bytes]:
+def zip_entry(name: str, kind: int, data: bytes = b"") -> tuple[zipfile.ZipInfo, bytes]:
     info = zipfile.ZipInfo(name)
     info.create_system = 3
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return info, target.encode()
+    info.external_attr = (kind | 0o777) << 16
+    return info, data
+
+
+def zip_link(name: str, target: str) -> tuple[zipfile.ZipInfo, bytes]:
+    return zip_entry(name, stat.S_IFLNK, target.encode())
 
 
 def pax_bomb(size: int) -> bytes:
@@ -433,6 +455,7 @@ HOSTILE = {
     "device": (tar(entry("top/null", tarfile.CHRTYPE)), "is a device, a pipe or a sparse file"),
     "disk": (tar(entry("top/sda", tarfile.BLKTYPE)), "is a device, a pipe or a sparse file"),
     "pipe": (tar(entry("top/pipe", tarfile.FIFOTYPE)), "is a device, a pipe or a sparse file"),
+    "sparse": (tar(entry("top/holes", tarfile.GNUTYPE_SPARSE)), "is a device, a pipe or a sparse file"),
     "unknown kind": (tar(entry("top/what", b"Z")), "is a device, a pipe or a sparse file"),
     "twice": (tar(file("top/a", b"1"), file("top/./a", b"2")), "is there twice"),
     "file and folder": (tar(file("top/a"), file("top/a/b")), "is there twice, or as a file and a folder"),
@@ -454,6 +477,7 @@ HOSTILE = {
     "zip dots": (zip_of(("../evil", b"x")), "leads out of the archive"),
     "zip absolute": (zip_of(("/tmp/evil", b"x")), "is an absolute path"),
     "zip symlink": (zip_of(("top/a", b"x"), zip_link("top/evil", "/etc")), "links to '/etc', outside"),
+    "zip device": (zip_of(zip_entry("top/null", stat.S_IFCHR)), "is a device, a pipe or a sparse file"),
     "zip long link": (zip_of(zip_link("top/evil", "a" * 5000)), "has a target of 5000 bytes"),
     "zip cut off": (zip_of(("top/a", b"x" * 1000))[:-30], "is damaged or cut off"),
 }
@@ -578,6 +602,14 @@ def test_a_changed_byte_is_noticed_or_makes_no_difference(tmp_path_factory, at, 
         assert left_in(folder / "out") == []
     else:
         assert {f"top/{name}": data for name, data in contents(result).items()} == NOISE
+
+
+def test_what_cannot_be_read_is_not_said_to_be_what_cannot_be_written(put, dest):
+    # Far behind the header, in the middle of a file's contents.
+    packed = bytearray(bz2.compress(tar_of({"top/noise": random.Random(0).randbytes(1 << 20)}), 1))
+    packed[len(packed) // 2] ^= 255
+    with pytest.raises(DownloadError, match="is damaged or cut off: "):
+        extract(put(bytes(packed), "x.tar.bz2"), dest, show_progress=False)
 
 
 def test_a_plain_tar_that_ends_between_two_members_is_not_taken_for_a_whole_one(put, dest):

@@ -256,9 +256,7 @@ class _Tape:
         self.headers_left -= size
         try:
             data = self._source.read(size)
-        except (
-            OSError
-        ) as error:  # of gzip and bzip2, or of the disk that is read: never of the one that is written
+        except OSError as error:  # of gzip or the disk that is read, never of the one that is written
             raise tarfile.ReadError(str(error)) from error
         self._position += len(data)
         self._meter.count(size=len(data))
@@ -267,9 +265,7 @@ class _Tape:
         return data
 
     def seek(self, position: int) -> None:
-        """For `tarfile`, which skips padding with it."""
-        if position < self._position:
-            raise ValueError("a header points backwards")
+        """For `tarfile`, which skips padding with it. What points backwards is refused, as a negative length is."""
         self.read(position - self._position)
 
 
