@@ -155,13 +155,13 @@ def test_nothing_is_changed_in_the_folder(folder):
 def test_a_second_look_reads_only_what_has_changed(folder, monkeypatch):
     audit_folder(folder)
     looked = []
-    real = filefacts.look_at
+    real = filefacts.image_facts
 
     def noted(name):
         looked.append(Path(name).name)
         return real(name)
 
-    monkeypatch.setattr(filefacts, "look_at", noted)
+    monkeypatch.setattr(filefacts, "image_facts", noted)
     photo(folder / "train/cat/train0.png", 4242, size=(100, 90))
     audit_folder(folder)
     assert looked == ["train0.png"]

@@ -75,7 +75,7 @@ def test_the_quick_look_and_the_opening_agree_on_every_file(tmp_path: Path) -> N
     made = make_corpus(tmp_path)
     for path, case in made.items():
         if case.outcome != "skipped":
-            assert bool(filefacts.look_at(str(path)).problem) == (case.outcome == "refused"), case.title
+            assert bool(filefacts.image_facts(str(path)).problem) == (case.outcome == "refused"), case.title
     assert len(made) > len(CASES) - 20
 
 
@@ -91,9 +91,9 @@ def test_a_large_picture_is_tried_as_training_reads_it(
         return load_image(name, **settings)
 
     monkeypatch.setattr(filefacts, "load_image", noted)
-    filefacts.look_at(str(file))
+    filefacts.image_facts(str(file))
     monkeypatch.setattr(filefacts, "MAX_MEMORY", 20_000_000)
-    filefacts.look_at(str(file))
+    filefacts.image_facts(str(file))
     assert opened == [{"mode": "L", "draft_to": 32}, {"mode": "L", "draft_to": 32}, {}]
 
 
@@ -321,14 +321,14 @@ def test_what_is_remembered_ends_with_any_change_of_the_file_and_problems_are_ne
     files = sorted(get_image_files(folder))
     break_(files[0])
     looked: list[str] = []
-    real = filefacts.look_at
+    real = filefacts.image_facts
 
     def noted(name: str) -> Any:
         looked.append(name)
         return real(name)
 
     filefacts.gather(files)
-    monkeypatch.setattr(filefacts, "look_at", noted)
+    monkeypatch.setattr(filefacts, "image_facts", noted)
     status = files[3].stat()
     data = bytearray(files[3].read_bytes())
     data[60] ^= 255

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -51,8 +51,7 @@ class _Lighting(Transform):
     def on_batch(
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        return tuple(self._lit(field, rng) if is_image(field, block) else field
-                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+        return _on_images(batch, blocks, lambda image: self._lit(image, rng))
 
     def on_items(
         self, things: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
@@ -66,7 +65,7 @@ class _Lighting(Transform):
         levels = field.levels() if isinstance(field, PendingImage) else finished(field).flatten(2)
         changed = self.change(levels.clamp(_EDGE, 1 - _EDGE).logit(), drawn, rng).sigmoid()
         lit = torch.where(torch.from_numpy(drawn).to(levels.device)[:, None, None], changed, levels)
-        return field.lit(lit) if isinstance(field, PendingImage) else lit.view(field.shape)
+        return field.with_curves(lit) if isinstance(field, PendingImage) else lit.view(field.shape)
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,7 @@ class _Pixels(Transform):
     def on_batch(
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        return tuple(self.change(finished(field), rng) if is_image(field, block) else field
-                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+        return _on_images(batch, blocks, lambda image: self.change(finished(image), rng))
 
 
 @dataclass(frozen=True)
@@ -207,16 +205,20 @@ class Normalize(Transform):
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or min(self.std, default=1) <= 0:
-            raise ArgumentError(f"mean is {self.mean} and std {self.std}; expected one of each a channel, std above 0",
-                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
+            raise ArgumentError(
+                f"mean is {self.mean} and std {self.std}; expected one of each a channel, std above 0",
+                try_="Normalize.from_stats(*imagenet_stats)",
+            )
 
     @classmethod
     def from_stats(cls, mean: Sequence[float], std: Sequence[float]) -> Self:
         """From one mean and one standard deviation a channel."""
         made = cls(tuple(map(float, mean)), tuple(map(float, std)))
         if made.learns:
-            raise ArgumentError("mean and std are empty; expected one of each a channel",
-                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
+            raise ArgumentError(
+                "mean and std are empty; expected one of each a channel",
+                try_="Normalize.from_stats(*imagenet_stats)",
+            )
         return made
 
     @property
@@ -247,14 +249,13 @@ class Normalize(Transform):
     def on_batch(
         self, batch: tuple[Any, ...], blocks: Sequence[Block], rng: Rng, *, train: bool
     ) -> tuple[Any, ...]:
-        return tuple(self._normalised(field) if is_image(field, block) else field
-                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+        return _on_images(batch, blocks, self._normalised)
 
     def _normalised(self, field: PendingImage | Tensor) -> PendingImage | Tensor:
         if isinstance(field, PendingImage):
             levels = field.levels()
             mean, std = self._stats(levels)
-            return field.lit((levels - mean) / std)
+            return field.with_curves((levels - mean) / std)
         pixels = finished(field)
         mean, std = self._stats(pixels)
         return (pixels - mean) / std
@@ -264,16 +265,17 @@ class Normalize(Transform):
             mean, std = self._stats(field)
             return field * std + mean
 
-        return tuple(undone(field) if is_image(field, block) else field
-                     for field, block in zip(batch, blocks, strict=False))  # fmt: skip
+        return _on_images(batch, blocks, undone)
 
     def _stats(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and std as they fit values (N, C, …)."""
         import torch
 
         if self.learns:
-            raise ArgumentError("Normalize() has seen no data yet; it learns when loaders are made",
-                                try_="Normalize.from_stats(*imagenet_stats)")  # fmt: skip
+            raise ArgumentError(
+                "Normalize() has seen no data yet; it learns when loaders are made",
+                try_="Normalize.from_stats(*imagenet_stats)",
+            )
         if len(self.mean) not in (1, values.shape[1]):
             raise ShapeError(
                 f"Normalize has {len(self.mean)} channels and the images {values.shape[1]}; expected the same"
@@ -291,6 +293,16 @@ def is_image(field: Any, block: Block) -> bool:
     import torch
 
     return isinstance(field, PendingImage) or (block.geometry == "image" and isinstance(field, torch.Tensor))
+
+
+def _on_images(
+    batch: tuple[Any, ...], blocks: Sequence[Block], change: Callable[[Any], Any]
+) -> tuple[Any, ...]:
+    """The batch with its images changed, and all else as it was."""
+    return tuple(
+        change(field) if is_image(field, block) else field
+        for field, block in zip(batch, blocks, strict=False)
+    )
 
 
 def finished(field: PendingImage | Tensor) -> Tensor:

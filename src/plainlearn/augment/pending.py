@@ -103,7 +103,7 @@ class PendingImage(Pending):
     mode: Mode = "cubic"
     layout: Layout = "hwc"
 
-    def lit(self, curves: Tensor) -> PendingImage:
+    def with_curves(self, curves: Tensor) -> PendingImage:
         """With other curves, (N or 1, C, 257)."""
         return replace(self, curves=curves)
 
@@ -145,7 +145,7 @@ class PendingImage(Pending):
         from plainlearn.augment.sampling.sample import sample_images
 
         size = self.output_size()
-        if self.curves is None and self._untouched(size):
+        if self.curves is None and self._is_identity(size):
             return self._stacked().to(torch.float32).div_(255)  # to the bit what reading would give
         return sample_images(
             self.things, self.maps, size,
@@ -156,11 +156,11 @@ class PendingImage(Pending):
         """Read now, at the present size, to uint8 (N, C, h, w): what travels to a GPU and is read once more there."""
         import torch
 
-        if self.curves is None and self._untouched(self.output_size()):
+        if self.curves is None and self._is_identity(self.output_size()):
             return self._stacked()
         return self.read().mul_(255).round_().clamp_(0, 255).to(torch.uint8)
 
-    def _untouched(self, size: Size) -> bool:
+    def _is_identity(self, size: Size) -> bool:
         import torch
 
         whole = isinstance(self.things, torch.Tensor) or all(thing.shape[:2] == size for thing in self.things)

@@ -111,8 +111,10 @@ class Geometric(Transform):
         frame = frame_of(fields)
         sizes = frame.sizes()
         # A second picture of another size gets the same draws, and the maps that they mean for its size.
-        others = [isinstance(field, Pending) and field.has_frame and not np.array_equal(field.sizes(), sizes)
-                  for field in fields]  # fmt: skip
+        others = [
+            isinstance(field, Pending) and field.has_frame and not np.array_equal(field.sizes(), sizes)
+            for field in fields
+        ]
         before = copy.deepcopy(rng) if any(others) else rng
         drawn = self._maps_of(frame, rng, train=train)
 
@@ -309,7 +311,7 @@ class Dihedral(_Random):
         return min(size) / max(to), to  # it may swap the sides
 
 
-class _Showing(_Random):
+class _Padded(_Random):
     """One that can show what lies beyond the picture: `pad_mode`, unless a margin was put there on purpose."""
 
     pad_mode: PadMode
@@ -323,7 +325,7 @@ class _Showing(_Random):
 
 
 @dataclass(frozen=True)
-class Rotate(_Showing):
+class Rotate(_Padded):
     """Turned clockwise by up to `max_deg` degrees either way, with probability `p`, or by what `draw` says.
 
     `draw` is a number of degrees, or a function from the number of pictures to one for each.
@@ -346,7 +348,7 @@ class Rotate(_Showing):
 
 
 @dataclass(frozen=True)
-class Zoom(_Showing):
+class Zoom(_Padded):
     """Magnified by `min_zoom` to `max_zoom` at a random place, with probability `p`.
 
     `draw` is a magnification, or a function from the number of pictures to one for each; `draw_x` and
@@ -383,7 +385,7 @@ class Zoom(_Showing):
 
 
 @dataclass(frozen=True)
-class Warp(_Showing):
+class Warp(_Padded):
     """Tilted as if seen from another side, by up to `magnitude`, with probability `p`.
 
     `draw_x` and `draw_y` are how far the corners move, in half sides, below 1 together; or functions

@@ -46,10 +46,10 @@ _MOST_MAPS = 20_000  # of the 65,530 that Linux gives a process; beyond them a m
 _HEAD = 3 * 8  # bytes before the pixels of a kept file: height, width, channels (0: grey)
 
 
-class _Known(NamedTuple):
-    """A file that was read: how it looked from outside, the digest of its bytes, and its frame if it is a JPEG."""
+class _KnownFile(NamedTuple):
+    """A file that was read: what tells that it is the same, the digest of its bytes, and its frame if it is a JPEG."""
 
-    look: tuple[int, ...]
+    identity: tuple[int, ...]
     digest: bytes
     frame: JpegFrame | None
 
@@ -76,22 +76,22 @@ class PixelCache:
         if where in ("auto", "disk"):
             self.disk_left = _free_disk(self.folder) if disk is None else disk
         self.kept: dict[bytes, Pixels] = {}
-        self.known: dict[str, _Known] = {}
+        self.known: dict[str, _KnownFile] = {}
         self.lock = threading.Lock()
         self.hits = self.misses = 0
 
     def of_file(self, path: str, decode: Decode, shrink: Shrink | None = None) -> Pixels | ScaledJpeg:
         """As `of_image`, for a file, which is read if it must be. Raises what `read_file` does."""
-        look = _look(path)  # before it is read: a change in between is then seen the next time
+        identity = _identity_of(path)  # before it is read: a change in between is then seen the next time
         known = self.known.get(path)
-        if known is not None and known.look == look:
+        if known is not None and known.identity == identity:
             scale = scale_of(known.frame, shrink)
             found = self._found(_entry(known.digest, scale))
             if found is not None:
                 return as_scaled(found, known.frame, scale)
         image = EncodedImage(read_file(path, MAX_MEMORY), path)
-        if look is not None:
-            self.known[path] = _Known(look, self._digest(image.data), image.frame)
+        if identity is not None:
+            self.known[path] = _KnownFile(identity, self._digest(image.data), image.frame)
         return self.of_image(image, decode, shrink)
 
     def of_image(
@@ -195,7 +195,7 @@ def _to_read(pixels: Pixels) -> Pixels:
     return shared
 
 
-def _look(path: str) -> tuple[int, ...] | None:
+def _identity_of(path: str) -> tuple[int, ...] | None:
     """What tells, without reading it, that a file is the same; None if it is not there or has just changed."""
     try:
         status = os.stat(path)  # noqa: PTH116
@@ -209,10 +209,14 @@ def _look(path: str) -> tuple[int, ...] | None:
 
 def _free_disk(folder: Path) -> int:
     """A quarter of what is free where the cache folder is, or will be."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return int(shutil.disk_usage(there).free * _SHARE)
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    return int(shutil.disk_usage(existing).free * _SHARE)
 
 
+_GROUP_FILES: Final = (  # of the second and of the first version of control groups
+    ("", "memory.max", "memory.current"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
 _UNKNOWN: Final = 2 << 30  # where the system does not say; little enough for any machine that trains
 
 
@@ -246,11 +250,13 @@ def _of_the_groups(
         return left
     for path in paths:
         for group in (path, *path.parents):
-            for root, most, now in ((mount, "memory.max", "memory.current"),
-                                    (mount / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes")):  # fmt: skip
-                folder = root / group.relative_to("/")
+            for root, limit_file, used_file in _GROUP_FILES:
+                folder = mount / root / group.relative_to("/")
                 try:
-                    limit, used = int((folder / most).read_text()), int((folder / now).read_text())
+                    limit, used = (
+                        int((folder / limit_file).read_text()),
+                        int((folder / used_file).read_text()),
+                    )
                 except (OSError, ValueError):
                     continue  # no such group here, or one without a limit
                 left.append(max(limit - used, 0))

@@ -65,50 +65,50 @@ class Facts:
 
 def gather(files: Sequence[str | os.PathLike[str]], *, workers: int | None = None) -> list[Facts]:
     """The facts of every image file, in order: those that are known from the cache, the others looked up."""
-    return _gather(files, "images", lambda name: look_at(name), workers)
+    return _gather(files, "images", lambda name: image_facts(name), workers)
 
 
 def gather_masks(files: Sequence[str | os.PathLike[str]], *, workers: int | None = None) -> list[Facts]:
     """The same of masks, whose pixels are numbers."""
-    return _gather(files, "masks", look_at_mask, workers)
+    return _gather(files, "masks", mask_facts, workers)
 
 
 def _gather(
-    files: Sequence[str | os.PathLike[str]], what: str, look: Callable[[str], Facts], workers: int | None
+    files: Sequence[str | os.PathLike[str]], what: str, measure: Callable[[str], Facts], workers: int | None
 ) -> list[Facts]:
     names = [os.path.abspath(file) for file in files]  # noqa: PTH100 (of strings, ten times as fast)
-    shelf = _Shelf(names, what)
+    cache = _FactsCache(names, what)
     stamps = [_stamp(name) for name in names]
     found: dict[str, Facts] = {}
     wanted = [
         (name, stamp)
         for name, stamp in dict(zip(names, stamps, strict=True)).items()
-        if not shelf.has(name, stamp)
+        if not cache.has(name, stamp)
     ]
     chunks = [wanted[at : at + _CHUNK] for at in range(0, len(wanted), _CHUNK)]
     began = kept = time.monotonic()
-    said = False
+    announced = False
     pool = ThreadPoolExecutor(workers or _cores())
     try:
-        for chunk, facts in zip(chunks, pool.map(partial(_look_at_all, look), chunks), strict=True):
+        for chunk, facts in zip(chunks, pool.map(partial(_measure_all, measure), chunks), strict=True):
             for (name, stamp), fact in zip(chunk, facts, strict=True):
                 found[name] = fact
-                shelf.put(name, stamp, fact)
+                cache.put(name, stamp, fact)
             now = time.monotonic()
-            if not said and now - began > 3:
-                said = True
+            if not announced and now - began > 3:
+                announced = True
                 say(f"reading {len(wanted)} {what} once, to find those that cannot be read")
             if now - kept > _KEEP_SECONDS:
                 kept = now
-                shelf.keep()
+                cache.save()
     finally:
         pool.shutdown(cancel_futures=True)  # when it is stopped, what nobody waits for is not begun
     if wanted:
-        shelf.keep()
-    return [found[name] if name in found else shelf.facts(name) for name in names]
+        cache.save()
+    return [found[name] if name in found else cache.facts(name) for name in names]
 
 
-def look_at(name: str) -> Facts:
+def image_facts(name: str) -> Facts:
     """Read one file whole: nothing less tells whether it is sound.
 
     A JPEG is decoded at an eighth of its size, which reads all of its data and finds the same damage.
@@ -125,10 +125,10 @@ def look_at(name: str) -> Facts:
         thumb = base64.b64encode(small.tobytes()).decode("ascii")
         return Facts(size, image.kind or "", width, height, _digest(image.data), thumb)
 
-    return _looked(name, look)
+    return _facts_or_problem(name, look)
 
 
-def look_at_mask(name: str) -> Facts:
+def mask_facts(name: str) -> Facts:
     """Read one mask, and note which numbers it holds."""
 
     def look() -> Facts:
@@ -141,25 +141,25 @@ def look_at_mask(name: str) -> Facts:
         data = image.data
         return Facts(len(data), image.kind or "", width, height, _digest(data), levels=tuple(levels.tolist()))
 
-    return _looked(name, look)
+    return _facts_or_problem(name, look)
 
 
-def _looked(name: str, look: Callable[[], Facts]) -> Facts:
+def _facts_or_problem(name: str, look: Callable[[], Facts]) -> Facts:
     try:
         return look()
     except (DataError, MissingFileError) as error:
         return Facts(_size(name), problem=error.what)
 
 
-def _look_at_all(look: Callable[[str], Facts], chunk: Sequence[tuple[str, str]]) -> list[Facts]:
-    return [look(name) for name, _ in chunk]
+def _measure_all(measure: Callable[[str], Facts], chunk: Sequence[tuple[str, str]]) -> list[Facts]:
+    return [measure(name) for name, _ in chunk]
 
 
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-class _Shelf:
+class _FactsCache:
     """The kept facts of the folder that the files have in common; one JSON file, replaced whole."""
 
     def __init__(self, names: Sequence[str], what: str) -> None:
@@ -171,8 +171,8 @@ class _Shelf:
         #: By name: the stamp, then the facts as a plain list, made into `Facts` when they are asked for.
         self.known: dict[str, list[Any]] = {}
         try:
-            seal, _, text = self.path.read_bytes().partition(b"\n")
-            kept: dict[str, Any] = json.loads(text) if seal == _seal(text) else {}
+            checksum, _, text = self.path.read_bytes().partition(b"\n")
+            kept: dict[str, Any] = json.loads(text) if checksum == _checksum(text) else {}
         except (OSError, ValueError):
             return  # nothing is kept yet, or it is damaged: it is only a memory, and is made anew
         if kept.get("format") == _FORMAT:
@@ -193,14 +193,14 @@ class _Shelf:
         else:
             self.known.pop(name, None)
 
-    def keep(self) -> None:
+    def save(self) -> None:
         text = json.dumps({"format": _FORMAT, "files": self.known}).encode()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(
                 dir=self.path.parent, prefix=f"{self.path.stem}-", suffix=".part", delete=False
             ) as file:
-                file.write(_seal(text) + b"\n" + text)
+                file.write(_checksum(text) + b"\n" + text)
             os.replace(file.name, self.path)  # noqa: PTH105
             for old in self.path.parent.iterdir():
                 # The folder may be one that the user named: what has another name than ours is not ours.
@@ -210,7 +210,7 @@ class _Shelf:
             return  # a cache that cannot be written costs time, not truth
 
 
-def _seal(text: bytes) -> bytes:
+def _checksum(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).hexdigest().encode()
 
 

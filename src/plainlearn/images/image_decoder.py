@@ -43,12 +43,14 @@ class ImageDecoder:
         if not all(0 <= level <= 255 for level in self.background):
             raise ArgumentError(f"background is {self.background}; expected levels from 0 to 255")
         if self.mode is not None and np.ndim(cast("Any", self.value_range)) > 1:
-            raise ArgumentError("value_range has a pair for each channel, which only channels= can use",
-                                try_="value_range=(0, 4095), one pair for all")  # fmt: skip
-        way = f"{self.mode or self.channels}{bytes(self.background).hex()}"
-        if self.value_range is not None:  # a cache tells ways apart by 16 letters
-            way = hashlib.blake2b(f"{way}{self.value_range}".encode(), digest_size=8).hexdigest()
-        kept = None if self.cache == "none" else PixelCache(self.cache, key=way)
+            raise ArgumentError(
+                "value_range has a pair for each channel, which only channels= can use",
+                try_="value_range=(0, 4095), one pair for all",
+            )
+        key = f"{self.mode or self.channels}{bytes(self.background).hex()}"
+        if self.value_range is not None:  # a cache keeps 16 letters of it
+            key = hashlib.blake2b(f"{key}{self.value_range}".encode(), digest_size=8).hexdigest()
+        kept = None if self.cache == "none" else PixelCache(self.cache, key=key)
         object.__setattr__(self, "kept", kept)
 
     def __call__(self, value: Any, shrink: Shrink | None = None) -> Pixels | ScaledJpeg:

@@ -205,7 +205,7 @@ class Predictor(AnyPredictor[_Sample, Tensor]):
             mean, std = (
                 torch.tensor(each, device=levels.device).view(-1, 1) for each in self.reading.normalisation
             )
-            field = field.lit((levels - mean) / std)
+            field = field.with_curves((levels - mean) / std)
         return field.read()
 
     def _scores(self, features: Tensor | None) -> Tensor:

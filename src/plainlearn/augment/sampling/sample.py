@@ -31,7 +31,7 @@ Backend = Literal["auto", "numba", "triton", "torch"]
 Layout = Literal["hwc", "chw"]
 Picture = Tensor | npt.NDArray[np.uint8]
 
-_WORTH_A_THREAD = 224 * 224  # output pixels: some 2 ms, where starting a thread takes 0.1
+_PIXELS_A_THREAD = 224 * 224  # output pixels: some 2 ms, where starting a thread takes 0.1
 _CHUNK = 8  # pictures at a time in plain torch, whose temporaries are large
 
 
@@ -175,7 +175,7 @@ def _sample_numba(
 
 def _threads_for(out: Tensor) -> int:
     """As many as torch uses, but none that would have less than a picture of 224 to do."""
-    return max(1, min(torch.get_num_threads(), out.numel() // out.shape[1] // _WORTH_A_THREAD))
+    return max(1, min(torch.get_num_threads(), out.numel() // out.shape[1] // _PIXELS_A_THREAD))
 
 
 def sample_on_cpu(
