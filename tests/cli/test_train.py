@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from plainlearn.cli import training
+from plainlearn import runs
 from plainlearn.cli.root import _app as app  # pyright: ignore[reportPrivateUsage]
 from plainlearn.runs import Outcome, RunConfig
 from plainlearn.runs.record import Record
@@ -28,7 +28,7 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[RunConfig]:
         print("a row of a table")
         return OUTCOME
 
-    monkeypatch.setattr(training, "train", run)
+    monkeypatch.setattr(runs, "train", run)
     return configs
 
 
@@ -84,7 +84,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_with_130(
         (one.run_folder / "run.json").write_text("{}")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", stopped)
+    monkeypatch.setattr(runs, "train", stopped)
     answer = CliRunner().invoke(app, ["train", "my photos", "--minutes", "1"])
     assert answer.exit_code == 130
     assert "plainlearn train 'my photos' --out 'my photos.plain' --resume" in answer.stderr

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from plainlearn.cli.options import print_json
+
 
 def check(
     folder: Annotated[Path, typer.Argument(help="Images in folders named after their class.")],
@@ -32,9 +34,7 @@ def check(
         check_replaceable(html, PAGE, force=force)
     report = audit_folder(folder)
     if json:
-        import json as json_format
-
-        typer.echo(json_format.dumps(report.as_dict(), indent=2))
+        print_json(report.as_dict())
     else:
         typer.echo(str(report))
     if html is not None:

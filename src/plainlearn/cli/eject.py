@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from plainlearn.cli.options import print_json
+
 
 def eject(
     run: Annotated[Path, typer.Argument(help="The folder of a run, NAME.run, or its model file.")],
@@ -28,8 +30,6 @@ def eject(
 
     path, note = eject_run(run, out, force=force)
     if json:
-        import json as json_format
-
-        typer.echo(json_format.dumps({"script": str(path), "note": note}))
+        print_json({"script": str(path), "note": note}, indent=None)
     else:
         typer.echo(f"{path}: {note}\nRun it with: python {path}")

@@ -10,9 +10,11 @@ from typing import Annotated, cast
 
 import typer
 
+from plainlearn.cli.options import ModelFile
+
 
 def predict(
-    file: Annotated[Path, typer.Argument(help="A model file, as learn.export writes it.")],
+    file: ModelFile,
     images: Annotated[list[str], typer.Argument(help="Images, folders of them, or addresses.")],
     csv: Annotated[bool, typer.Option("--csv", help="Write a table, a column for each label.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write an object on a line for each image.")] = False,

@@ -16,14 +16,10 @@ from typing import Annotated
 import typer
 
 from plainlearn._version import __version__
-from plainlearn.cli.card import card
 from plainlearn.cli.check import check
 from plainlearn.cli.demo import demo
-from plainlearn.cli.drift import drift
 from plainlearn.cli.eject import eject
-from plainlearn.cli.evaluate import evaluate
-from plainlearn.cli.export import export
-from plainlearn.cli.info import info
+from plainlearn.cli.model_file import card, drift, evaluate, export, info
 from plainlearn.cli.predict import predict
 from plainlearn.cli.serve import serve
 from plainlearn.cli.train import train
@@ -105,17 +101,8 @@ def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
         typer.echo(context.get_help())
 
 
-_app.command()(demo)
-_app.command()(card)
-_app.command()(check)
-_app.command()(train)
-_app.command()(drift)
-_app.command()(evaluate)
-_app.command()(eject)
-_app.command()(export)
-_app.command()(info)
-_app.command()(predict)
-_app.command()(serve)
+for _command in (demo, card, check, train, drift, evaluate, eject, export, info, predict, serve):
+    _app.command()(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

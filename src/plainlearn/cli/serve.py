@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from plainlearn.cli.options import ModelFile
+
 
 def serve(
-    file: Annotated[Path, typer.Argument(help="A model file, as learn.export writes it.")],
+    file: ModelFile,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 for all that reach this machine.")
     ] = "127.0.0.1",

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import time
+from contextlib import redirect_stdout
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from plainlearn.cli.options import FileColumn, LabelColumn, LabelDelimiter, Labels, print_json
+
+if TYPE_CHECKING:
+    from plainlearn.runs import Outcome
 
 _STARTED_AT = time.perf_counter()
 
@@ -31,20 +40,10 @@ def train(
     valid: Annotated[
         float, typer.Option(help="The share of images to validate on, where the folder does not say which.")
     ] = 0.2,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CSV|PATTERN",
-            help="A table of files and labels, or a pattern of the names: '^(.+)_\\d+'.",
-        ),
-    ] = None,
-    file_col: Annotated[str | None, typer.Option(metavar="NAME", help="The table's column of files.")] = None,
-    label_col: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The table's column of labels.")
-    ] = None,
-    label_delim: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What parts several labels of one image.")
-    ] = None,
+    labels: Labels = None,
+    file_col: FileColumn = None,
+    label_col: LabelColumn = None,
+    label_delim: LabelDelimiter = None,
     balance: Annotated[
         bool, typer.Option("--balance", help="Make rare classes count as much as common ones.")
     ] = False,
@@ -70,9 +69,7 @@ def train(
     """
     # torch's threads wait for each other by spinning: see `plainlearn demo`.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from plainlearn.cli.training import run
-
-    run(
+    _run(
         {
             "folder": str(folder), "out": None if out is None else str(out), "minutes": minutes, "epochs": epochs,
             "arch": arch, "size": size, "valid": valid, "labels": labels, "file_col": file_col, "label_col": label_col,
@@ -80,3 +77,80 @@ def train(
         },
         resume=resume, json=json, started_at=_STARTED_AT,
     )  # fmt: skip
+
+
+def _run(given: dict[str, Any], *, resume: bool, json: bool, started_at: float) -> None:
+    """Run as `given` says, and print the outcome. Leaves with 130 when it is stopped."""
+    from plainlearn.runs import RunConfig
+    from plainlearn.runs import train as train_run
+
+    if given["out"] is None:
+        given["out"] = _name_for(Path(given["folder"]), resume)
+    if resume:
+        given = _with_recorded(given)
+    elif given["minutes"] is None and given["epochs"] is None:
+        given["minutes"] = 10.0
+    config = RunConfig(**given)
+    try:
+        with redirect_stdout(sys.stderr if json else sys.stdout):
+            outcome = train_run(config, resume=resume, say=_say, started_at=started_at)
+    except KeyboardInterrupt:
+        if (config.run_folder / "run.json").exists():
+            again = (
+                f"plainlearn train {shlex.quote(given['folder'])} --out {shlex.quote(config.out)} --resume"
+            )
+            typer.echo(
+                f"\nStopped; what it has learned is in {config.run_folder}. Go on with:\n  {again}", err=True
+            )
+        raise typer.Exit(130) from None
+    if json:
+        print_json(asdict(outcome))
+    else:
+        typer.echo(_summary(outcome))
+
+
+def _with_recorded(given: dict[str, Any]) -> dict[str, Any]:
+    """What was not said now is as it was said when the run began."""
+    from plainlearn.runs import RunConfig
+    from plainlearn.runs.record import read_record
+
+    then = asdict(read_record(Path(given["out"]).with_suffix(".run")).config)
+    usual = {each.name: each.default for each in fields(RunConfig)}
+    return {name: then[name] if value == usual[name] else value for name, value in given.items()}
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _name_for(folder: Path, resume: bool) -> str:
+    """FOLDER.plain here; the next free FOLDER-2.plain, …; to resume, the latest one whose run has not ended."""
+    stem = (folder.resolve().stem if folder.is_file() else folder.resolve().name) or "model"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    free = next(
+        place for place, name in enumerate(names) if not Path(f"{name}.plain").exists() and not _begun(name)
+    )
+    if not resume:
+        return f"{names[free]}.plain"
+    stopped = [name for name in names[:free] if _begun(name) and not Path(f"{name}.plain").exists()]
+    return f"{[names[max(free - 1, 0)], *stopped][-1]}.plain"
+
+
+def _begun(name: str) -> bool:
+    return Path(f"{name}.run/run.json").exists()
+
+
+def _summary(outcome: Outcome) -> str:
+    file = shlex.quote(outcome.model)
+    between = f"95% between {outcome.low:.3f} and {outcome.high:.3f}"
+    return "\n".join([
+        "",
+        f"{outcome.metric:<9} {outcome.value:.3f} on {outcome.validated_on} images ({between})",
+        *(f"          {value:.3f}  {name}" for name, value in sorted(outcome.baselines.items(), key=lambda pair: -pair[1])),
+        f"model     {outcome.model}",
+        f"report    {Path(outcome.report).absolute().as_uri()}",
+        f"time      {outcome.seconds:.0f} s",
+        "",
+        f"Next:     plainlearn predict {file} IMAGE",
+        f"          plainlearn serve {file}",
+    ])  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -78,9 +79,9 @@ class Record:
         write_whole(self.config.run_folder / _NAME, text.encode(), mark=_RECORD, force=None)
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: str | os.PathLike[str]) -> Record:
     """What was written. Raises `MissingFileError` where there is no run, `DataError` for a file that is none's."""
-    file = folder / _NAME
+    file = Path(folder) / _NAME
     if not file.is_file():
         raise MissingFileError(
             f"{folder} is no folder of a run: there is no {_NAME} in it", try_="plainlearn train FOLDER"
