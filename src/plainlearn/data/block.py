@@ -17,7 +17,7 @@ from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, BlockLike, made
 from plainlearn.data.dataset import BlockDataset, Datasets, LeftOut, listed, reader
 from plainlearn.data.items import Item, Source
-from plainlearn.data.label import Column, Getter
+from plainlearn.data.label import Column, Getter, itself
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import Transforms, as_transforms
@@ -201,10 +201,6 @@ def _folder(source: Source) -> Path:
     """Where what is made of the data is kept: the source if it is a folder of this machine, else the one we are in."""
     is_here = isinstance(source, (str, os.PathLike)) and not is_url(cast("str", source))
     return Path(cast("str", source)) if is_here else Path()
-
-
-def itself(item: Item) -> Item:
-    return item
 
 
 def _for_each(name: str, getter: Columns | None, count: int) -> list[Getter]:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast
 
 import torch
 
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 Batch = Sequence[Field]
 
 
+class Grid(TypedDict, total=False):
+    """How pictures of samples are laid out: in rows and columns of a figure of `figsize` inches."""
+
+    nrows: int | None
+    ncols: int | None
+    figsize: tuple[float, float] | None
+
+
 class BlockLoader(DataLoader):
     """The batches of one side, or of new items, which it can show: `dls.valid.show_batch()`."""
 
@@ -52,13 +60,11 @@ class BlockLoader(DataLoader):
         self,
         b: Batch | None = None,
         max_n: int = 9,
-        nrows: int | None = None,
-        ncols: int | None = None,
-        figsize: tuple[float, float] | None = None,
         unique: bool = False,
+        **grid: Unpack[Grid],
     ) -> None:
         """A grid of samples as the model gets them, undone for the eye; see `BlockLoaders.show_batch`."""
-        _show_batch(self, b, max_n, nrows, ncols, figsize, unique=unique)
+        _show_batch(self, b, max_n, unique, grid)
 
 
 class BlockLoaders(DataLoaders):
@@ -231,33 +237,22 @@ class BlockLoaders(DataLoaders):
         self,
         b: Batch | None = None,
         max_n: int = 9,
-        nrows: int | None = None,
-        ncols: int | None = None,
-        figsize: tuple[float, float] | None = None,
         unique: bool = False,
         ds_idx: int = 0,
+        **grid: Unpack[Grid],
     ) -> None:
-        """A grid of samples as the model gets them, undone for the eye. `unique=True` draws one item again and again."""
-        _show_batch(self.loaders[ds_idx], b, max_n, nrows, ncols, figsize, unique=unique)
+        """A `Grid` of samples as the model gets them, undone for the eye. `unique=True` draws one item again and again."""
+        _show_batch(self.loaders[ds_idx], b, max_n, unique, grid)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.datasets}, bs={self.train.bs}, on {self.device})"
 
 
-def _show_batch(
-    loader: DataLoader,
-    batch: Batch | None,
-    max_n: int,
-    nrows: int | None,
-    ncols: int | None,
-    figsize: tuple[float, float] | None,
-    *,
-    unique: bool,
-) -> None:
+def _show_batch(loader: DataLoader, batch: Batch | None, max_n: int, unique: bool, grid: Grid) -> None:
     # A look is no beginning of an epoch: `one_batch` leaves the loader's place where it was.
     to_model = cast(ToModel, loader.after_batch)
     shown: Any = _repeated(loader, max_n) if unique else loader.one_batch() if batch is None else batch
-    show_samples(to_model.blocks, _decoded_samples(to_model, shown, max_n), nrows, ncols, figsize)
+    show_samples(to_model.blocks, _decoded_samples(to_model, shown, max_n), **grid)
 
 
 def _repeated(loader: DataLoader, count: int) -> Batch:

@@ -70,14 +70,16 @@ class Block:
 
     def gather(self, parts: Sequence[Encoded], items: Sequence[Item]) -> Field:
         """The encoded things of one batch, put together. `items` are what they come from, to be named in errors."""
-        first = next((part for part in parts if isinstance(part, Tensor)), None)
+        if not all(isinstance(part, Tensor) for part in parts):
+            return collate(parts)
+        first = parts[0].shape
         for part, item in zip(parts, items, strict=True):
-            if first is not None and isinstance(part, Tensor) and part.shape != first.shape:
+            if part.shape != first:
                 raise ShapeError(
-                    f"the {self.name} of {items[0]} has the shape {tuple(first.shape)} and that of {item} "
+                    f"the {self.name} of {items[0]} has the shape {tuple(first)} and that of {item} "
                     f"{tuple(part.shape)}; a batch needs one shape"
                 )
-        return collate(parts)
+        return torch.stack(tuple(parts))
 
     def to_model(self, batch: Field) -> Field:
         """A whole batch of encoded things, on the device, as the model's input: bytes to fractions, say.

@@ -36,7 +36,7 @@ from plainlearn.data.transform import (
     at_size,
     for_side,
 )
-from plainlearn.datasets.shards import nearby_order
+from plainlearn.datasets.shards import Record, nearby_order
 
 LeftOut = tuple[Item, str]
 """An item that is left out, and why."""
@@ -166,7 +166,7 @@ class BlockDataset:
 
     def shuffled_order(self, draws: torch.Generator) -> torch.Tensor | None:
         """A random order that suits where the items are kept; see `shards.nearby_order`."""
-        return nearby_order(self.items, draws)
+        return nearby_order(self.items, draws) if isinstance(self.items[0], Record) else None
 
     @property
     def vocab(self) -> L[Any] | L[L[Any]]:

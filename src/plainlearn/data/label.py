@@ -21,6 +21,11 @@ Column: TypeAlias = Getter | str | int
 """How a value is read from an item: by a function, or from the column of that name or number."""
 
 
+def itself(item: Item) -> Value:
+    """The item as its own value: what is read where no getter is given."""
+    return item
+
+
 def parent_label(item: str | os.PathLike[str] | RemotePath) -> str:
     """The name of the folder that holds the file.
 

@@ -18,6 +18,7 @@ from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.dataset import BlockDataset, Datasets, ToModel
+from plainlearn.data.label import itself
 from plainlearn.data.loaders import DataLoaders
 from plainlearn.data.target_specs import CategorySpec, MaskSpec, MultiCategorySpec, PointSpec, RegressionSpec
 from plainlearn.images.image_decoder import ImageDecoder
@@ -72,7 +73,7 @@ class FileLoaders(BlockLoaders):
         # Not the initialiser of loaders that have items: it learns from them.
         inputs = len(reading.inputs)
         blocks = (*map(block_of, reading.inputs), target)
-        getters = (*([_itself] * inputs), _no_label)
+        getters = (*([itself] * inputs), _no_label)
         valid = BlockDataset(
             L[Any](), blocks, getters,
             n_inp=inputs, side=1, item_tfms=reading.item_tfms, moved_in_batches=reading.placing,
@@ -107,10 +108,6 @@ class _NoItems:
             "this learner comes from a file, which holds no items to train on or to validate with",
             try_="learn.dls = loaders of your own, with the same labels; or dl=learn.dls.test_dl(items)",
         )
-
-
-def _itself(item: Any) -> Any:
-    return item
 
 
 def _no_label(item: Any) -> NoReturn:

@@ -16,9 +16,9 @@ from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
 from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
+from plainlearn.data.blocks import Block, BlockLike, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.items import Item, get_image_files
-from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
+from plainlearn.data.label import Getter, RegexLabeller, parent_label, split_labels, using_attr
 from plainlearn.data.labelled_items import (
     FileOf,
     Labelled,
@@ -41,8 +41,10 @@ AnyPath = str | os.PathLike[str]
 
 
 class LoaderOptions(TypedDict, total=False):
-    """What goes on to `DataBlock.dataloaders`, where it is explained."""
+    """What goes on to `DataBlock` and its `dataloaders`, where it is explained."""
 
+    item_tfms: Transforms
+    batch_tfms: Transforms
     bs: int
     val_bs: int | None
     num_workers: int | None
@@ -53,37 +55,23 @@ class LoaderOptions(TypedDict, total=False):
     strict: bool
 
 
-class FuncOptions(LoaderOptions, total=False):
-    """What goes on to `from_path_func`, with its defaults."""
+class ImageOptions(LoaderOptions, total=False):
+    """The same, and how pictures are opened."""
+
+    img_block: Block | None
+
+
+class RandomOptions(ImageOptions, total=False):
+    """The same, and the random share of the items that is for validation."""
 
     valid_pct: float
     seed: int | None
-    img_block: Block | None
-    item_tfms: Transforms
-    batch_tfms: Transforms
-
-
-class TableOptions(LoaderOptions, total=False):
-    """What goes on to `from_df`, with its defaults."""
-
-    valid_pct: float
-    seed: int | None
-    fn_col: int | str
-    folder: str
-    suff: str
-    label_col: int | str
-    label_delim: str | None
-    y_block: Block | type[Block] | None
-    valid_col: int | str | None
-    img_block: Block | None
-    item_tfms: Transforms
-    batch_tfms: Transforms
 
 
 class ImageDataLoaders(BlockLoaders):
     """Loaders of labelled images. Each way of keeping labels is a class method; all give `BlockLoaders`.
 
-    Further arguments, such as `bs`, go to `DataBlock.dataloaders`.
+    Further arguments, such as `item_tfms` and `bs`, are those of `DataBlock` and of its `dataloaders`.
     """
 
     @classmethod
@@ -95,10 +83,7 @@ class ImageDataLoaders(BlockLoaders):
         valid_pct: float | None = None,
         seed: int | None = None,
         vocab: Sequence[Any] | None = None,
-        img_block: Block | None = None,
-        item_tfms: Transforms = None,
-        batch_tfms: Transforms = None,
-        **kwargs: Unpack[LoaderOptions],
+        **kwargs: Unpack[ImageOptions],
     ) -> BlockLoaders:
         """Images in folders named after their class, below `train` and `valid`, or split at random by `valid_pct`.
 
@@ -113,15 +98,9 @@ class ImageDataLoaders(BlockLoaders):
             items = _files(root)
             refuse_loose(items, root)
             splitter = RandomSplitter(valid_pct, seed)
-        block = DataBlock(
-            blocks=(img_block or ImageBlock(), CategoryBlock(vocab)),
-            splitter=splitter,
-            get_y=parent_label,
-            item_tfms=item_tfms,
-            batch_tfms=batch_tfms,
-        )
-        return _two_classes(
-            block.dataloaders(items, path=root, **kwargs), f"{root} (classes are folder names)"
+        labels_from = f"{root} (classes are folder names)"
+        return _loaders(
+            root, items, splitter, CategoryBlock(vocab), labels_from, get_y=parent_label, **kwargs
         )
 
     @classmethod
@@ -132,10 +111,7 @@ class ImageDataLoaders(BlockLoaders):
         label_func: Callable[[Path], Any],
         valid_pct: float = 0.2,
         seed: int | None = None,
-        img_block: Block | None = None,
-        item_tfms: Transforms = None,
-        batch_tfms: Transforms = None,
-        **kwargs: Unpack[LoaderOptions],
+        **kwargs: Unpack[ImageOptions],
     ) -> BlockLoaders:
         """The files `fnames`, labelled by `label_func(path)`."""
         if not len(fnames):
@@ -144,14 +120,10 @@ class ImageDataLoaders(BlockLoaders):
             )
         files = [Path(name) for name in fnames]
         refuse_missing(files, "fnames")
-        block = DataBlock(
-            blocks=(img_block or ImageBlock(), CategoryBlock()),
-            splitter=RandomSplitter(valid_pct, seed),
-            get_y=label_func,
-            item_tfms=item_tfms,
-            batch_tfms=batch_tfms,
+        splitter = RandomSplitter(valid_pct, seed)
+        return _loaders(
+            path, files, splitter, CategoryBlock(), "what label_func says", get_y=label_func, **kwargs
         )
-        return _two_classes(block.dataloaders(files, path=path, **kwargs), "what label_func says")
 
     @classmethod
     def from_name_func(
@@ -159,21 +131,21 @@ class ImageDataLoaders(BlockLoaders):
         path: AnyPath,
         fnames: Sequence[AnyPath],
         label_func: Callable[[str], Any],
-        **kwargs: Unpack[FuncOptions],
+        **kwargs: Unpack[RandomOptions],
     ) -> BlockLoaders:
         """The files `fnames`, labelled by `label_func(name)` of each file's name."""
         return cls.from_path_func(path, fnames, using_attr(label_func, "name"), **kwargs)
 
     @classmethod
     def from_path_re(
-        cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Unpack[FuncOptions]
+        cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Unpack[RandomOptions]
     ) -> BlockLoaders:
         """The files `fnames`, labelled by the first group of the pattern in each path (with `/` between folders)."""
         return cls.from_path_func(path, fnames, _PathLabeller(RegexLabeller(pat)), **kwargs)
 
     @classmethod
     def from_name_re(
-        cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Unpack[FuncOptions]
+        cls, path: AnyPath, fnames: Sequence[AnyPath], pat: str, **kwargs: Unpack[RandomOptions]
     ) -> BlockLoaders:
         """The files `fnames`, labelled by the first group of the pattern in each file's name."""
         return cls.from_name_func(path, fnames, RegexLabeller(pat), **kwargs)
@@ -186,11 +158,8 @@ class ImageDataLoaders(BlockLoaders):
         labels: Sequence[Any],
         valid_pct: float = 0.2,
         seed: int | None = None,
-        y_block: Block | type[Block] | None = None,
-        img_block: Block | None = None,
-        item_tfms: Transforms = None,
-        batch_tfms: Transforms = None,
-        **kwargs: Unpack[LoaderOptions],
+        y_block: BlockLike | None = None,
+        **kwargs: Unpack[ImageOptions],
     ) -> BlockLoaders:
         """Files and their labels, side by side."""
         if len(fnames) != len(labels):
@@ -203,15 +172,8 @@ class ImageDataLoaders(BlockLoaders):
         refuse_missing(files, "fnames")
         refuse_unlabelled(files, labels, "labels")
         pairs = [Labelled(file, label) for file, label in zip(files, labels, strict=True)]
-        block = DataBlock(
-            blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
-            splitter=RandomSplitter(valid_pct, seed),
-            get_x=FileOf(),
-            get_y=LabelOf(),
-            item_tfms=item_tfms,
-            batch_tfms=batch_tfms,
-        )
-        return _two_classes(block.dataloaders(pairs, path=path, **kwargs), "labels")
+        splitter, target = RandomSplitter(valid_pct, seed), y_block or _block_for(labels)
+        return _loaders(path, pairs, splitter, target, "labels", get_x=FileOf(), get_y=LabelOf(), **kwargs)
 
     @classmethod
     def from_df(
@@ -225,12 +187,9 @@ class ImageDataLoaders(BlockLoaders):
         suff: str = "",
         label_col: int | str = 1,
         label_delim: str | None = None,
-        y_block: Block | type[Block] | None = None,
+        y_block: BlockLike | None = None,
         valid_col: int | str | None = None,
-        img_block: Block | None = None,
-        item_tfms: Transforms = None,
-        batch_tfms: Transforms = None,
-        **kwargs: Unpack[LoaderOptions],
+        **kwargs: Unpack[ImageOptions],
     ) -> BlockLoaders:
         """A table with a column of file names, below `path/folder`, and one of labels.
 
@@ -254,7 +213,8 @@ class ImageDataLoaders(BlockLoaders):
         refuse_missing(files, f"the column {fn_col!r}", try_=hint)
         if label_delim is not None:
             labels = [split_labels(label, label_delim) for label in labels]
-        refuse_unlabelled(files, labels, f"the column {label_col!r}")
+        labels_from = f"the column {label_col!r}"
+        refuse_unlabelled(files, labels, labels_from)
         pairs = [Labelled(file, label) for file, label in zip(files, labels, strict=True)]
         if valid_col is None:
             pairs = without_repeats(pairs)
@@ -263,15 +223,10 @@ class ImageDataLoaders(BlockLoaders):
             sides = ColSplitter(valid_col)(df)
             refuse_leaks(pairs, sides[1])
             splitter = _Sides(sides)
-        block = DataBlock(
-            blocks=(img_block or ImageBlock(), y_block or _block_for(labels)),
-            splitter=splitter,
-            get_x=FileOf(fn_col, base, suff),
-            get_y=LabelOf(label_col, label_delim),
-            item_tfms=item_tfms,
-            batch_tfms=batch_tfms,
+        getters = {"get_x": FileOf(fn_col, base, suff), "get_y": LabelOf(label_col, label_delim)}
+        return _loaders(
+            path, pairs, splitter, y_block or _block_for(labels), labels_from, **getters, **kwargs
         )
-        return _two_classes(block.dataloaders(pairs, path=path, **kwargs), f"the column {label_col!r}")
 
     @classmethod
     def from_csv(
@@ -281,9 +236,9 @@ class ImageDataLoaders(BlockLoaders):
         header: int | None = 0,
         delimiter: str | None = None,
         quoting: int = 0,
-        **kwargs: Unpack[TableOptions],
+        **kwargs: Any,
     ) -> BlockLoaders:
-        """The CSV file `path/csv_fname`, read as text, then as `from_df`."""
+        """The CSV file `path/csv_fname`, read as text, then as `from_df`, to which further arguments go."""
         df = read_csv(Path(path) / csv_fname, header=header, delimiter=delimiter, quoting=quoting)
         if header is not None:
             _refuse_lost_row(df, Path(path), **kwargs)
@@ -303,8 +258,6 @@ class SegmentationDataLoaders(BlockLoaders):
         values: Sequence[int] | None = None,
         valid_pct: float = 0.2,
         seed: int | None = None,
-        item_tfms: Transforms = None,
-        batch_tfms: Transforms = None,
         **kwargs: Unpack[LoaderOptions],
     ) -> BlockLoaders:
         """The images `fnames`; `label_func(path)` is where each one's mask is, `codes` what its labels mean.
@@ -319,14 +272,36 @@ class SegmentationDataLoaders(BlockLoaders):
         named = [os.fspath(cast("str", mask)) for mask in masks if isinstance(mask, (str, os.PathLike))]
         if not kwargs.get("check", True) or not any(os.path.exists(mask) for mask in named):  # noqa: PTH110
             refuse_missing(named, "label_func", "masks")  # single ones are left out with their images
-        block = DataBlock(
-            blocks=(ImageBlock(), MaskBlock(codes, values)),
-            splitter=RandomSplitter(valid_pct, seed),
-            get_y=label_func,
-            item_tfms=item_tfms,
-            batch_tfms=batch_tfms,
+        splitter = RandomSplitter(valid_pct, seed)
+        return _loaders(path, files, splitter, MaskBlock(codes, values), "", get_y=label_func, **kwargs)
+
+
+def _loaders(
+    path: AnyPath,
+    items: Sequence[Item],
+    splitter: Splitter,
+    target: BlockLike,
+    labels_from: str,
+    *,
+    get_x: Getter | None = None,
+    get_y: Getter,
+    img_block: Block | None = None,
+    item_tfms: Transforms = None,
+    batch_tfms: Transforms = None,
+    **options: Any,
+) -> BlockLoaders:
+    """Loaders of images with one target. Raises `DataError` for classes, of which `labels_from` says where they are from, that are one."""
+    block = DataBlock(
+        (img_block or ImageBlock(), target), splitter=splitter, get_x=get_x, get_y=get_y,
+        item_tfms=item_tfms, batch_tfms=batch_tfms,
+    )  # fmt: skip
+    dls = block.dataloaders(items, path=path, **options)
+    learned = dls.blocks[-1]
+    if isinstance(learned, CategoryBlock) and len(learned.vocab) < 2:
+        raise DataError(
+            f"there is one class, {learned.vocab[0]!r}, in {labels_from}; a classifier needs two or more to tell apart"
         )
-        return block.dataloaders(files, path=path, **kwargs)
+    return dls
 
 
 @dataclass(frozen=True)
@@ -378,15 +353,6 @@ def _files_of_sides(root: Path, train: str, valid: str) -> L[Path]:
             raise DataError(f"{root / side} holds no image files", try_="path.ls() to see what is there")
         refuse_loose(items, root / side)
     return L([*sides[0], *sides[1]])
-
-
-def _two_classes(dls: BlockLoaders, source: str) -> BlockLoaders:
-    target = dls.blocks[-1]
-    if isinstance(target, CategoryBlock) and len(target.vocab) < 2:
-        raise DataError(
-            f"there is one class, {target.vocab[0]!r}, in {source}; a classifier needs two or more to tell apart"
-        )
-    return dls
 
 
 def _column(df: DataFrame, column: int | str, name: str) -> list[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.data.block_loaders import BlockLoaders, show_samples
+from plainlearn.data.block_loaders import BlockLoaders, Grid, show_samples
 from plainlearn.train.loop import Learner
 
 if TYPE_CHECKING:
@@ -16,11 +16,9 @@ def show_results(
     learner: Learner,
     ds_idx: int = 1,
     max_n: int = 9,
-    nrows: int | None = None,
-    ncols: int | None = None,
-    figsize: tuple[float, float] | None = None,
+    **grid: Unpack[Grid],
 ) -> None:
-    """A grid of the first batch's items with target and answer: as two lines of the title, or, where they are drawn,
+    """A `Grid` of the first batch's items with target and answer: as two lines of the title, or, where they are drawn,
     side by side. `ds_idx=0` shows training items.
 
     Raises `ArgumentError` for loaders that no DataBlock made, and for several targets.
@@ -39,11 +37,12 @@ def show_results(
     if target.geometry != "none":  # such a target is seen in its picture, as masks and points are
         both: list[tuple[Any, ...]] = [each for pair in zip(samples, answered, strict=True) for each in pair]
         titles = ["target", "prediction"] * len(samples)
-        show_samples(dls.blocks, both, nrows, ncols or 2 * min(len(samples), 2), figsize, titles)
+        grid["ncols"] = grid.get("ncols") or 2 * min(len(samples), 2)
+        show_samples(dls.blocks, both, **grid, titles=titles)
         return
     no_axes = cast("Axes", None)  # what is read beside its picture draws nothing
     titles = [
         f"{target.show(sample[-1], no_axes)}\n{target.show(answer[-1], no_axes)}"
         for sample, answer in zip(samples, answered, strict=True)
     ]
-    show_samples(dls.blocks, samples, nrows, ncols, figsize, titles)
+    show_samples(dls.blocks, samples, **grid, titles=titles)
