@@ -290,7 +290,7 @@ def _loaders(
     batch_tfms: Transforms = None,
     **options: Any,
 ) -> BlockLoaders:
-    """Loaders of images with one target. Raises `DataError` for classes, of which `labels_from` says where they are from, that are one."""
+    """Loaders of images with one target. Raises `DataError` for a single class; `labels_from` says where classes are from."""
     block = DataBlock(
         (img_block or ImageBlock(), target), splitter=splitter, get_x=get_x, get_y=get_y,
         item_tfms=item_tfms, batch_tfms=batch_tfms,
