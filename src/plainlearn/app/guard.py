@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from plainlearn.app.limits import FAILED, Limits, Refusal, as_json
@@ -55,14 +56,14 @@ class Guard:
     """
 
     def __init__(
-        self, app: Any, *, hosts: Collection[str], token: str | None, limits: Limits, metrics: ServerMetrics,
+        self, app: ASGIApp, *, hosts: Collection[str], token: str | None, limits: Limits, metrics: ServerMetrics,
         paths: Collection[str], by_address: bool = False, log_requests: bool = False,
     ) -> None:  # fmt: skip
         self._app, self._hosts, self._limits, self._metrics = app, frozenset(hosts), limits, metrics
         self._token = None if token is None else token.encode()
         self._paths, self._by_address, self._log_requests = frozenset(paths), by_address, log_requests
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -89,7 +90,7 @@ class Guard:
                     "%s %s %r %s %.1f ms", client, scope["method"], scope["path"], status, milliseconds
                 )
 
-    def _check(self, scope: Any) -> None:
+    def _check(self, scope: Scope) -> None:
         size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
@@ -153,7 +154,7 @@ def _is_address(name: str) -> bool:
 class _Exchange:
     """A request and its answer: the body comes in time or not at all, and every answer carries the headers of ours."""
 
-    def __init__(self, scope: Any, receive: Any, send: Any, limits: Limits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
         self._receive, self._send, self._limits = receive, send, limits
         self._since, self._bytes = time.monotonic(), 0
         named = cast("dict[bytes, bytes]", dict(scope["headers"]))
@@ -161,7 +162,7 @@ class _Exchange:
         # Who asks whether to send does not send before they are told to, and reading would tell them.
         self._asks_first, self._gone, self.status = b"expect" in named, False, 0
 
-    async def receive(self) -> Any:
+    async def receive(self) -> Message:
         """As ASGI's; raises `Refusal` 408 for a body that comes too slowly."""
         self._asks_first = False
         if self._body_ended:
@@ -181,7 +182,7 @@ class _Exchange:
             self._body_ended = not message.get("more_body", False)
         return message
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Message) -> None:
         """As ASGI's, with our headers. If the body has not come by the end, the connection is closed: see `_linger`."""
         if message["type"] == "http.response.start":
             self.status = message["status"]

@@ -51,7 +51,7 @@ class Refusal(Exception):
         return {"error": str(self)}
 
 
-def as_json(content: Any) -> bytes:
+def as_json(content: object) -> bytes:
     """JSON as bytes; it holds no NaN, which is none."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
         "utf-8", "replace"

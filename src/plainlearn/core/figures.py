@@ -16,6 +16,7 @@ from plainlearn.core.tensors import to_np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 __all__ = ["plot_function", "show_image", "show_images", "subplots"]
@@ -46,13 +47,13 @@ def subplots(
 
 
 def show_image(
-    im: Any,
+    im: object,
     ax: Axes | None = None,
     *,
     ctx: Axes | None = None,
     figsize: tuple[float, float] | None = None,
     title: object = None,
-    cmap: Any = None,
+    cmap: str | Colormap | None = None,
     **kwargs: Any,
 ) -> Axes:
     """Draw an image without axes: a tensor, array or PIL image, of shape (H, W), (C, H, W) or (H, W, C).
@@ -73,7 +74,7 @@ def show_image(
 
 
 def show_images(
-    ims: Iterable[Any],
+    ims: Iterable[object],
     nrows: int = 1,
     ncols: int | None = None,
     titles: Iterable[object] | None = None,

@@ -61,7 +61,7 @@ _DTYPES: Final = {
 }  # fmt: skip
 
 
-def write_tree(path: str | os.PathLike[str], tree: Any, *, kind: str, force: bool | None = None) -> None:
+def write_tree(path: str | os.PathLike[str], tree: object, *, kind: str, force: bool | None = None) -> None:
     """Write a tree of tensors and plain data (see `core.trees`); `kind` says what it is, for whoever reads it."""
     tensors, plain = flatten(tree)
     write_tensorfile(path, tensors, {"kind": kind, "tree": plain}, force=force)
@@ -93,17 +93,17 @@ def read_array_tree(path: str | os.PathLike[str], *, kind: str) -> Any:
 
 
 def _tree_of(tensors: Mapping[str, Any], meta: Any, path: str | os.PathLike[str], kind: str) -> Any:
-    if not isinstance(meta, dict) or cast("dict[str, Any]", meta).get("kind") != kind:
-        found = cast("dict[str, Any]", meta).get("kind") if isinstance(meta, dict) else meta
-        raise DataError(f"{path} holds {found!r}; expected {kind!r}")
+    known = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
+    if known.get("kind") != kind:
+        raise DataError(f"{path} holds {known.get('kind', meta)!r}; expected {kind!r}")
     try:
-        return unflatten(tensors, meta["tree"])
+        return unflatten(tensors, known["tree"])
     except DataError as error:
         raise DataError(f"{path}: {error.what}") from error
 
 
 def write_tensorfile(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Any, *, force: bool | None = None
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: object, *, force: bool | None = None
 ) -> None:
     """Write `tensors`, of any device and layout in memory, and `meta`, anything that JSON can hold.
 

@@ -208,8 +208,8 @@ def to_cpu(x: Nest) -> Nest:
 @overload
 def to_np(x: Tensor) -> NDArray[Any]: ...
 @overload
-def to_np(x: Any) -> Any: ...
-def to_np(x: Any) -> Any:
+def to_np(x: object) -> Any: ...
+def to_np(x: object) -> Any:
     """The nest `x` with its tensors as arrays, free of their gradients; bfloat16 becomes float32.
 
     >>> to_np((torch.tensor([1.5], requires_grad=True), "name"))
@@ -227,7 +227,7 @@ def _leaf_to_np(leaf: Any) -> Any:
     return values.resolve_conj().resolve_neg().numpy()
 
 
-def find_batch_size(batch: Any) -> int:
+def find_batch_size(batch: object) -> int:
     """How many samples a batch holds: the length of its first tensor or array.
 
     A batch of names only holds as many as its first tuple or list of them.

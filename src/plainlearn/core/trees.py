@@ -23,7 +23,7 @@ _MANY: Final = 32
 _NUMBERS: Final[dict[type, str]] = {float: "float64", int: "int64"}
 
 
-def flatten(tree: Any) -> tuple[dict[str, Tensor], Any]:
+def flatten(tree: object) -> tuple[dict[str, Tensor], Any]:
     """The tensors of `tree` by their place in it, and the rest as what JSON can hold.
 
     A tree is None, a bool, int, float, string or tensor, or a list, tuple or dict of trees; the keys of dicts
@@ -101,7 +101,7 @@ def _keep(tensor: Tensor, place: str, tensors: dict[str, Tensor]) -> str:
     return name
 
 
-def unflatten(tensors: Mapping[str, Any], plain: Any) -> Any:
+def unflatten(tensors: Mapping[str, Any], plain: object) -> Any:
     """The tree that `flatten` has taken apart, with whatever stands for its tensors, such as arrays.
 
     Raises `DataError` if this is nothing that `flatten` gives.

@@ -37,6 +37,7 @@ from plainlearn.data.reading import (
     Job,
     OrdersItems,
     Reader,
+    Source,
     Stopped,
     WorkerProcesses,
     generator,
@@ -81,7 +82,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Source,
         batch_size: int | None = None,
         shuffle: bool = False,
         num_workers: int = 0,
@@ -95,7 +96,7 @@ class DataLoader:
         device: torch.device | str | None = None,
     ) -> None:
         self.bs = _checked_batch_size(batch_size, bs)
-        self.dataset = _readable_again(dataset)
+        self.dataset: Any = _readable_again(dataset)
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.seed = _checked_seed(seed)
@@ -452,7 +453,7 @@ def _is_indexable(dataset: Any) -> bool:
     )
 
 
-def _readable_again(dataset: Any) -> Any:
+def _readable_again(dataset: Source) -> Any:
     """The dataset, or, of an iterator, which can be read only once, the list of its items."""
     if isinstance(dataset, Mapping) or hasattr(cast(Any, type(dataset)), "iloc"):
         raise ArgumentTypeError(
@@ -475,7 +476,7 @@ def _readable_again(dataset: Any) -> Any:
         )
     if not isinstance(dataset, Iterator):
         return cast(Any, dataset)
-    items = list(itertools.islice(cast("Iterator[Any]", dataset), _MOST_ITEMS_OF_AN_ITERATOR + 1))
+    items = list(itertools.islice(dataset, _MOST_ITEMS_OF_AN_ITERATOR + 1))
     if len(items) > _MOST_ITEMS_OF_AN_ITERATOR:
         raise DataError(
             f"the iterator gave more than {_MOST_ITEMS_OF_AN_ITERATOR:,} items; it can be read only once, so it is kept in memory",

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,16 @@ R = TypeVar("R")
 
 AHEAD = 2  # batches a thread or process; enough to hide a slow file, few enough to bound memory
 _LOOK_SECONDS = 0.2  # how often an idle thread looks whether the interpreter ends
+
+
+class HasItems(Protocol):
+    """Read by index: a list, a dataset of torch's, one of ours."""
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+#: What batches are made of.
+Source: TypeAlias = "HasItems | Iterable[Any]"
 
 Collate = Callable[[Sequence[Any]], Any]
 

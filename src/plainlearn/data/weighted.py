@@ -10,11 +10,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError
 from plainlearn.data.loader import DataLoader
+from plainlearn.data.reading import Source
 
 
 class WeightedDataLoader(DataLoader):
@@ -32,7 +34,9 @@ class WeightedDataLoader(DataLoader):
     [tensor([1, 1, 1])]
     """
 
-    def __init__(self, dataset: Any, weights: Any, batch_size: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self, dataset: Source, weights: ArrayLike, batch_size: int | None = None, **settings: Any
+    ) -> None:
         if not settings.setdefault("shuffle", True):
             raise ArgumentError(
                 "weights say by chance which item comes next; shuffle=False leaves nothing to chance"
@@ -55,7 +59,7 @@ class WeightedDataLoader(DataLoader):
         return super().settings() | {"weights": self.weights}
 
 
-def weighted(loader: Any, weights: Any) -> WeightedDataLoader:
+def weighted(loader: object, weights: ArrayLike) -> WeightedDataLoader:
     """A loader like `loader`, at its beginning, that draws with `weights`: one an item, or "auto" for `balancing_weights`."""
     if not isinstance(loader, DataLoader):
         raise ArgumentTypeError(
@@ -68,11 +72,11 @@ def weighted(loader: Any, weights: Any) -> WeightedDataLoader:
                 f"weights is {weights!r}; expected 'auto', or one weight an item", try_="weights='auto'"
             )
         weights = balancing_weights(loader.dataset)
-    settings = loader.settings() | {"shuffle": True, "weights": weights}
+    settings: dict[str, Any] = loader.settings() | {"shuffle": True, "weights": weights}
     return WeightedDataLoader(**settings)
 
 
-def balancing_weights(dataset: Any) -> Tensor:
+def balancing_weights(dataset: object) -> Tensor:
     """A weight for each item such that every class is drawn equally often, float64 (N,).
 
     An item weighs one over the number of items of its class. Of several labels the rarest counts, so that is then
@@ -85,16 +89,19 @@ def balancing_weights(dataset: Any) -> Tensor:
     return 1 / torch.tensor(rarest, dtype=torch.float64)
 
 
-def _labels_of_items(dataset: Any) -> list[tuple[Hashable, ...]]:
+def _labels_of_items(dataset: object) -> list[tuple[Hashable, ...]]:
     if not hasattr(dataset, "labels"):
         raise DataError(
             f"the items of {type(dataset).__name__} do not say their classes; expected a dataset of blocks",
             try_="weights=[…], one an item",
         )
-    return [tuple(those) or ("no label",) for those in cast("Sequence[Sequence[Hashable]]", dataset.labels())]
+    return [
+        tuple(those) or ("no label",)
+        for those in cast("Sequence[Sequence[Hashable]]", cast(Any, dataset).labels())
+    ]
 
 
-def _checked_weights(weights: Any, items: int) -> Tensor:
+def _checked_weights(weights: ArrayLike, items: int) -> Tensor:
     try:
         values = torch.as_tensor(np.asarray(weights, dtype=np.float64))
     except (TypeError, ValueError) as error:
