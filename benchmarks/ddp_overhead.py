@@ -28,7 +28,7 @@ from plainlearn.data.loaders import DataLoaders
 from plainlearn.models.archs import resnet18
 from plainlearn.optim import SGD
 from plainlearn.train import Learner
-from plainlearn.train.ranks import Ranks, ranks
+from plainlearn.train.distributed import Ranks, ranks
 
 PROCESSES, RATE = 2, 1e-3
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plainlearn.datasets.urls import URLs
     from plainlearn.metrics.functions import accuracy, accuracy_multi, error_rate
     from plainlearn.train.callback import Callback
-    from plainlearn.train.loop import Learner
+    from plainlearn.train.learner import Learner
     from plainlearn.vision.blocks import ImageBlock
     from plainlearn.vision.learner import vision_learner
     from plainlearn.vision.loaders import ImageDataLoaders
@@ -36,7 +36,7 @@ _HOMES = {
     "ImageBlock": "vision.blocks",
     "ImageDataLoaders": "vision.loaders",
     "L": "core.lists",
-    "Learner": "train.loop",
+    "Learner": "train.learner",
     "MultiCategoryBlock": "data.blocks",
     "Path": "core.paths",
     "RegressionBlock": "data.blocks",

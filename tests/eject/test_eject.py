@@ -200,14 +200,14 @@ def test_ejecting_leaves_the_optimizer_as_it_is(tmp_path: Path) -> None:
     with learn.no_logging():
         learn.fit(1, 0.01)
     before = learn.optimizer
-    learn.eject(tmp_path / "train.py", lr=0.5)
+    eject(learn, tmp_path / "train.py", lr=0.5)
     assert learn.optimizer is before
     assert {group["lr"] for group in before.param_groups} == {0.01}
 
 
 def test_the_handle_alone_writes_one_epoch_of_what_suits_the_learner(tmp_path: Path, capsys: Any) -> None:
     learn = Learner(loaders(shuffle=True), simple_net(), mnist_loss, SGD, lr=0.1)
-    script = learn.eject(tmp_path / "train.py")
+    script = eject(learn, tmp_path / "train.py")
     assert script.read_text("utf-8").startswith('"""fit(1, 0.1): ')
     learn.fit(1)
     capsys.readouterr()
@@ -330,17 +330,17 @@ def test_many_metrics_with_long_names_are_laid_out(tmp_path: Path, capsys: Any) 
 
 
 def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
-    assert a_learner().eject(tmp_path / "not" / "there" / "train.py").is_file()
+    assert eject(a_learner(), tmp_path / "not" / "there" / "train.py").is_file()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StorageError, match=r"train\.npz cannot be written: .*taken is a file"):
-        a_learner().eject(tmp_path / "taken" / "train.py")
+        eject(a_learner(), tmp_path / "taken" / "train.py")
 
 
 def test_a_full_disk_leaves_the_old_script_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = a_learner().eject(tmp_path / "train.py", lr=0.1)
+    script = eject(a_learner(), tmp_path / "train.py", lr=0.1)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
     def full(*_: Any, **__: Any) -> None:
@@ -348,14 +348,14 @@ def test_a_full_disk_leaves_the_old_script_whole(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(StorageError, match=r"no room to write .*train\.npz"):
-        a_learner().eject(script, lr=0.2)
+        eject(a_learner(), script, lr=0.2)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_two_that_eject_to_one_path_leave_a_whole_script(tmp_path: Path) -> None:
     learners = [a_learner() for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        scripts = [pool.submit(learn.eject, tmp_path / "train.py", lr=0.1) for learn in learners]
+        scripts = [pool.submit(eject, learn, tmp_path / "train.py", lr=0.1) for learn in learners]
     assert {script.result() for script in scripts} == {tmp_path / "train.py"}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["train.npz", "train.py"]
     run_alone(tmp_path / "train.py")

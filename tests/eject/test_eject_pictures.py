@@ -175,7 +175,7 @@ def test_a_file_that_pillow_alone_opens_otherwise_is_refused_by_name(folder: Pat
     Image.fromarray(np.full((40, 40), 30000, np.uint16)).save(root / "train" / "a" / "deep.png")
     learn = Learner(loaders(root, item_tfms=Resize(32)), small_net())
     with pytest.raises(ArgumentError, match=r"deep\.png is of a rare kind"):
-        learn.eject(tmp_path / "train.py")
+        eject(learn, tmp_path / "train.py")
 
 
 @pytest.mark.slow

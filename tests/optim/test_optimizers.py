@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.optim import SGD, Adam, RMSProp
-from plainlearn.optim.optimizers import momentum_of, set_momentum
+from plainlearn.optim.optimizers import minimise, momentum_of, set_momentum
 
 Make = Callable[[Any], torch.optim.Optimizer]
 
@@ -213,3 +213,31 @@ def test_momentum_is_read_and_set_under_any_name(
     assert momentum_of(group) == (None if momentum is None else 0.5)
     if "betas" in group:
         assert group["betas"] == (0.5, 0.99)
+
+
+# ---- l-BFGS finds the least of smooth functions, and ends
+
+
+def test_it_finds_the_least_of_a_badly_scaled_bowl() -> None:
+    scale = torch.logspace(0, 3, 6)
+    found = minimise(lambda x: (scale * (x - 2).square()).sum(), torch.zeros(6), tolerance=1e-6)
+    assert torch.allclose(found, torch.full((6,), 2.0), atol=1e-3)
+
+
+def test_it_finds_its_way_through_a_curved_valley() -> None:
+    found = minimise(
+        lambda x: (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2, torch.tensor([-1.2, 1.0]), tolerance=1e-7
+    )
+    assert torch.allclose(found, torch.ones(2), atol=1e-2)
+
+
+def test_it_stays_where_nothing_falls_and_leaves_the_start_alone() -> None:
+    start = torch.ones(3)
+    assert torch.equal(minimise(lambda x: (x * 0).sum(), start), start)
+    minimise(lambda x: x.square().sum(), start)
+    assert torch.equal(start, torch.ones(3))
+    assert not start.requires_grad
+
+
+def test_a_function_without_a_least_ends_by_its_iterations() -> None:
+    assert torch.isfinite(minimise(lambda x: -x.sum(), torch.zeros(2), iterations=3)).all()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+from plainlearn.core.errors import ArgumentError
 from plainlearn.optim import SGD
 from plainlearn.train import Learner, Result
 
@@ -87,3 +88,9 @@ def test_the_path_is_the_data_s_unless_given(make_learner: Make, batches: Any) -
     assert (learn.path, learn.model_dir) == (Path("data/pets"), Path("models"))
     assert isinstance(learn.path, Path)
     assert make_learner(path="elsewhere").path == Path("elsewhere")
+
+
+def test_the_way_out_is_named_with_the_line_to_type(make_learner: Make) -> None:
+    with pytest.raises(ArgumentError, match="a learner does not write scripts itself") as caught:
+        make_learner().eject("train.py", recipe="fine_tune", epochs=4)
+    assert "plainlearn.eject(learn, 'train.py', recipe='fine_tune', epochs=4)" in str(caught.value)

@@ -116,7 +116,7 @@ def test_without_logging_nothing_is_printed(make_learner: Make, capsys: pytest.C
 
 @given(st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e4, 1e4))
 def test_a_number_fits_its_column_and_says_what_it_is(value: float) -> None:
-    shown = module._number(value)
+    shown = module.shown_number(value)
     assert len(shown) <= 10
     if math.isfinite(value) and abs(value) < 1e99:
         assert float(shown) == pytest.approx(value, rel=0.06)  # 1e-5 has one digit among the six decimals
@@ -128,10 +128,10 @@ def test_a_number_fits_its_column_and_says_what_it_is(value: float) -> None:
 def test_names_are_cut_only_where_a_line_would_not_fit(metrics: list[str], columns: int) -> None:
     names = ["epoch", "train_loss", "valid_loss", *metrics, "time"]
     shown = module._shortened(names, columns)
-    fits = len(module._aligned(names, names)) <= columns
+    fits = len(module.aligned(names, names)) <= columns
     assert (shown == names) or not fits
     least = [name[:10] for name in names]
-    assert len(module._aligned(shown, shown)) <= max(columns, len(module._aligned(least, least)))
+    assert len(module.aligned(shown, shown)) <= max(columns, len(module.aligned(least, least)))
     for name, short in zip(names, shown, strict=True):
         assert short == name or (short.endswith("…") and name.startswith(short[:-1]))
 

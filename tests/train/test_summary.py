@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
 from plainlearn.data import DataLoaders
 from plainlearn.train import Learner
-from plainlearn.train.summary import summary
+from plainlearn.train.callback import HOOKS
+from plainlearn.train.callbacks.gradients import GradientClip
+from plainlearn.train.summary import _LOOP, summary
 
 
 def learner() -> Learner:
@@ -63,3 +68,20 @@ def test_the_parameters_of_a_layer_with_parts_are_listed_once_and_before_its_par
         ("0.layer", "Linear", 3),
     ]
     assert sum(layer.parameters for layer in listed.layers) == listed.parameters == 5
+
+
+# ---- the loop is shown with the callbacks that are there
+
+
+def test_the_loop_shows_who_acts_where(make_learner: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    make_learner(cbs=GradientClip(1.0)).show_training_loop()
+    lines = capsys.readouterr().out.splitlines()
+    assert "        - on_gradients: FiniteLoss, GradientClip" in lines
+    assert "        - on_step: Recorder, ProgressTable" in lines
+    assert lines[0].startswith("within fit_scope: FiniteLoss, Recorder, ProgressTable")
+    assert not any("on_batch" in line for line in lines)  # nobody acts there
+    assert lines.index("        model, loss, backward") < lines.index("    loss and metrics on dls.valid")
+
+
+def test_every_hook_of_the_loop_has_its_place() -> None:
+    assert {text for _, text in _LOOP if text.isidentifier()} == set(HOOKS)

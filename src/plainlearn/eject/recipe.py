@@ -17,7 +17,7 @@ from plainlearn.optim.groups import split_by_depth
 from plainlearn.optim.optimizers import momentum_of
 from plainlearn.train.features import head_of
 from plainlearn.train.freezing import freeze, unfreeze
-from plainlearn.train.loop import Learner
+from plainlearn.train.learner import Learner
 from plainlearn.train.probe import can_fit_head_on_features
 
 _STEPS_TO_SETTLE = 100  # as in `fine_tune`

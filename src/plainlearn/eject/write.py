@@ -26,10 +26,10 @@ from plainlearn.eject.text import compose, listing, names_of_parts, quoted
 from plainlearn.losses.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropy, MSELossFlat
 from plainlearn.metrics.functions import accuracy, error_rate
 from plainlearn.train.callbacks.finite import FiniteLoss
-from plainlearn.train.loop import Learner
-from plainlearn.train.setup import checked_epochs
+from plainlearn.train.learner import Learner
+from plainlearn.train.loop import checked_epochs
 from plainlearn.train.step import SupervisedStep
-from plainlearn.train.twin import model_kept
+from plainlearn.train.trial import model_kept
 
 Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
 

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -43,6 +43,18 @@ class Meter(ABC):
         """The value over all that was seen; nan when that is nothing. It waits for the device."""
 
 
+class MetricObject(Protocol):
+    """A metric that keeps what it has seen, such as one of torchmetrics."""
+
+    def update(self, *args: Any) -> Any: ...
+    def compute(self) -> Any: ...
+    def reset(self) -> Any: ...
+
+
+#: What `meter_of` takes: a function of predictions and targets that gives a number, an object, a class of such.
+Metric = Callable[..., Any] | MetricObject | Meter
+
+
 class Average(Meter):
     """A function of a batch, averaged by batch size."""
 
@@ -74,7 +86,7 @@ class Average(Meter):
 class Object(Meter):
     """An object with `update`, `compute` and `reset`, such as those of torchmetrics."""
 
-    def __init__(self, metric: Any) -> None:
+    def __init__(self, metric: MetricObject) -> None:
         self.metric = metric
         self.name = _name_of(metric)
 
@@ -111,7 +123,7 @@ def weighted_mean(values: Sequence[Any], sizes: Sequence[int]) -> float:
     return sum(float(v) * n for v, n in zip(values, sizes, strict=True)) / sum(sizes)
 
 
-def meter_of(metric: Any) -> Meter:
+def meter_of(metric: Metric) -> Meter:
     """The meter for a metric: a function, a partial, or an object or class with update, compute and reset.
 
     Raises `ArgumentTypeError` for what is neither, naming it.
@@ -122,7 +134,8 @@ def meter_of(metric: Any) -> Meter:
     if isinstance(metric, Meter):
         return metric
     if _is_object(metric):
-        return Object(metric() if isinstance(metric, type) else metric)
+        made: Any = metric() if isinstance(metric, type) else metric
+        return Object(made)
     if isinstance(metric, type) or not callable(metric):
         raise ArgumentTypeError(
             f"the metric {metric!r} is no function; expected a function of (predictions, targets), "

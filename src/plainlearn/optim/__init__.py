@@ -1,7 +1,6 @@
 """How to step: optimizers with the course's signatures, parameter groups by depth, schedules."""
 
-from plainlearn.optim.build import make_optimizer
-from plainlearn.optim.groups import learning_rates, parameter_groups, trainable_params
+from plainlearn.optim.groups import learning_rates, make_optimizer, parameter_groups, trainable_params
 from plainlearn.optim.optimizers import SGD, Adam, RMSProp
 from plainlearn.optim.schedules import (
     Combined,

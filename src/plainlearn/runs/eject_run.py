@@ -8,6 +8,7 @@ from typing import Any
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.paths import Path
 from plainlearn.core.seed import set_seed
+from plainlearn.eject import eject
 from plainlearn.runs.record import read_record
 from plainlearn.runs.run import learner_of
 from plainlearn.runs.training_data import pictures_of
@@ -41,7 +42,7 @@ def eject_run(
     learn = learner_of(pictures, plan)
     frozen: dict[str, Any] = {} if plan.features else {"freeze_epochs": 0}
     target = Path(script) if script is not None else Path(config.out).with_suffix(".py")
-    path = learn.eject(target, recipe="fine_tune", epochs=epochs, force=force, **frozen)
+    path = eject(learn, target, recipe="fine_tune", epochs=epochs, force=force, **frozen)
     if plan.seconds is None:
         return Path(path), "It ends with the weights of that run, to the bit."
     return Path(path), (

@@ -19,7 +19,7 @@ from plainlearn.core.tensors import to_device
 from plainlearn.models.archs import build
 from plainlearn.runs.config import RunConfig
 from plainlearn.runs.training_data import Pictures
-from plainlearn.train.ranks import Ranks
+from plainlearn.train.distributed import Ranks
 from plainlearn.vision.learner import vision_learner
 
 __all__ = ["Pace", "Plan", "fixed_plan", "pace_of", "plan_at", "timed_plan", "with_graph"]

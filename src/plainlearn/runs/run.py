@@ -46,9 +46,9 @@ from plainlearn.runs.record import (
 from plainlearn.runs.report import HEAD_ALONE, ReportData, write_report
 from plainlearn.runs.training_data import Pictures, pictures_of
 from plainlearn.train.callbacks.deadline import Deadline
+from plainlearn.train.distributed import launch
+from plainlearn.train.distributed import ranks as ranks_of
 from plainlearn.train.probe import can_fit_head_on_features, fit_head
-from plainlearn.train.ranks import launch
-from plainlearn.train.ranks import ranks as ranks_of
 from plainlearn.train.state import bare
 from plainlearn.vision.export import content_of, some_items
 from plainlearn.vision.learner import VisionLearner, vision_learner

@@ -1,12 +1,12 @@
 """The loop (**`train/loop.py`, read this first**), its callbacks, evaluation and recipes. It knows nothing of files or images."""
 
-from plainlearn.train.callback import Callback
+from plainlearn.train.callback import Callback, Epoch, Loop
 from plainlearn.train.checkpoint import Checkpoint
+from plainlearn.train.distributed import Ranks, launch, shard
 from plainlearn.train.evaluate import evaluate
-from plainlearn.train.loop import Learner
+from plainlearn.train.learner import Learner
 from plainlearn.train.progress import ProgressTable
-from plainlearn.train.ranks import Ranks, launch, shard
-from plainlearn.train.recorder import Epoch, Recorder
+from plainlearn.train.recorder import Recorder
 from plainlearn.train.step import Result, Step, SupervisedStep
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Checkpoint",
     "Epoch",
     "Learner",
+    "Loop",
     "ProgressTable",
     "Ranks",
     "Recorder",

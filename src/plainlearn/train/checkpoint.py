@@ -12,11 +12,14 @@ So a recipe hands `checkpoint` and `resume` on to each of its fits, and does bet
 from __future__ import annotations
 
 import secrets
+import signal
+import sys
+import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Final
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
@@ -24,15 +27,10 @@ from plainlearn.core.paths import Path
 from plainlearn.core.seed import random_state, set_random_state
 from plainlearn.core.tensorfile import read_tree, write_tree
 from plainlearn.train import state
-from plainlearn.train.callback import Callback
+from plainlearn.train.callback import Callback, Epoch, Loop
 from plainlearn.train.callbacks.schedule import Scheduled
-from plainlearn.train.interrupts import Interrupts, deferred_interrupts
 from plainlearn.train.saving import file_of
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.recorder import Epoch
-    from plainlearn.train.step import Result
+from plainlearn.train.step import Result
 
 KIND: Final = "checkpoint of a run"
 
@@ -73,7 +71,7 @@ class Checkpoint(Callback):
         self._written_at = self._write_seconds = 0.0
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         if learner.callbacks[-1] is not self:
             raise ArgumentError(
                 "a Checkpoint must come behind all other callbacks, or it would not see what they do",
@@ -94,26 +92,26 @@ class Checkpoint(Callback):
             yield
         learner.runs_done.append({"name": self.name, "id": self._run["id"]})
 
-    def on_step(self, learner: Learner, result: Result) -> None:
+    def on_step(self, learner: Loop, result: Result) -> None:
         if (self._interrupts.asked or self._is_due(learner)) and self._can_write_within(learner):
             self._write(learner, learner.epoch, learner.batches_done)
             self._interrupts.give_way()
 
-    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+    def on_epoch(self, learner: Loop, epoch: Epoch) -> None:
         self._write(learner, learner.epoch + 1, 0)
         self._interrupts.give_way()
 
     # ---- writing
 
-    def _can_write_within(self, learner: Learner) -> bool:
+    def _can_write_within(self, learner: Loop) -> bool:
         # Not behind an epoch's last batch: a loader that goes on from there would begin another epoch.
         within = learner.batches_done < learner.steps_of_epoch and not learner.stop_reason
         return within and _place_of(learner.dls.train) is not None
 
-    def _can_defer(self, learner: Learner) -> bool:
+    def _can_defer(self, learner: Loop) -> bool:
         return learner.ranks.size == 1 and self._can_write_within(learner)
 
-    def _is_due(self, learner: Learner) -> bool:
+    def _is_due(self, learner: Loop) -> bool:
         if self.every_batches is not None:
             steps = learner.epoch * learner.steps_of_epoch + learner.batches_done
             if steps % self.every_batches == 0:
@@ -123,7 +121,7 @@ class Checkpoint(Callback):
         wait = max(self.every_seconds, _TRAINING_PER_WRITE * self._write_seconds)
         return time.monotonic() - self._written_at >= wait
 
-    def _write(self, learner: Learner, epoch: int, batches_done: int) -> None:
+    def _write(self, learner: Loop, epoch: int, batches_done: int) -> None:
         begun = time.monotonic()
         within = batches_done > 0
         tree = {
@@ -158,19 +156,17 @@ class Checkpoint(Callback):
 
     # ---- resuming
 
-    def _resume(self, learner: Learner) -> bool:
+    def _resume(self, learner: Loop) -> bool:
         """Put the learner where the file's run was. False, and a word why, when there is nothing to go on from."""
         if not learner.ranks.agree(
             self._path.exists()
         ):  # or one process might see what another has just written
-            learner.progress.say(f"There is no checkpoint {self._path}: the run begins.")
+            learner.say(f"There is no checkpoint {self._path}: the run begins.")
             return False
         saved = read_tree(self._path, kind=KIND)
         run = saved["run"]
         if run["after"] != self._run["after"]:
-            learner.progress.say(
-                f"{self._path} continues a run that this learner has not done: the run begins anew."
-            )
+            learner.say(f"{self._path} continues a run that this learner has not done: the run begins anew.")
             return False
         lines = state.differences(run["facts"], self._run["facts"])
         here, there = _states(learner.callbacks), saved["processes"][0]["callbacks"]
@@ -181,7 +177,7 @@ class Checkpoint(Callback):
             try_="resume=False, to begin anew, or the data, model and arguments of that run",
         )
         for line in state.differences({"callbacks": list(there)}, {"callbacks": list(here)}):
-            learner.progress.say(f"The run was begun with other callbacks; {line}.")
+            learner.say(f"The run was begun with other callbacks; {line}.")
         try:
             self._restore(learner, saved)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -192,10 +188,10 @@ class Checkpoint(Callback):
         where = f"epoch {learner.epoch}, batch {learner.batches_done}"
         if learner.epoch >= learner.epochs or learner.stop_reason:
             where = "its end; there is nothing left to train"
-        learner.progress.say(f"Resumed from {self._path}, at {where}.")
+        learner.say(f"Resumed from {self._path}, at {where}.")
         return True
 
-    def _restore(self, learner: Learner, saved: Mapping[str, Any]) -> None:
+    def _restore(self, learner: Loop, saved: Mapping[str, Any]) -> None:
         state.load_model_state(learner.model, saved["model"])
         if saved["trainable"] != state.trainable(learner.model):
             state.set_trainable(learner.model, saved["trainable"])
@@ -259,7 +255,7 @@ def as_checkpoint(checkpoint: Any, resume: bool) -> list[Checkpoint]:
 # ---- what is in a checkpoint
 
 
-def _facts(learner: Learner) -> dict[str, Any]:
+def _facts(learner: Loop) -> dict[str, Any]:
     """What must be the same for a run to go on as it would have."""
     groups: list[dict[str, Any]] = getattr(learner.optimizer, "param_groups", [])
     settings = [
@@ -297,7 +293,7 @@ def _data_facts(loader: Any, batches: int) -> dict[str, Any]:
     }
 
 
-def _named(callbacks: list[Callback]) -> dict[str, Callback]:
+def _named(callbacks: Sequence[Callback]) -> dict[str, Callback]:
     """Callbacks by the names of their classes; the second of a class is NAME 2."""
     named: dict[str, Callback] = {}
     for callback in callbacks:
@@ -310,7 +306,7 @@ def _named(callbacks: list[Callback]) -> dict[str, Callback]:
     return named
 
 
-def _states(callbacks: list[Callback]) -> dict[str, Any]:
+def _states(callbacks: Sequence[Callback]) -> dict[str, Any]:
     return {name: callback.state_dict() for name, callback in _named(callbacks).items()}
 
 
@@ -327,3 +323,45 @@ def _place_of(loader: Any) -> Any:
 def _epochs_begun(loader: Any) -> int | None:
     begun = getattr(loader, "epochs_begun", None)
     return begun if isinstance(begun, int) else None
+
+
+# ---- Ctrl-C waits for a moment at which nothing is half done
+
+
+@dataclass
+class Interrupts:
+    """Whether somebody has pressed Ctrl-C."""
+
+    asked: bool = False
+
+    def give_way(self) -> None:
+        """Raise the `KeyboardInterrupt` that has waited, if one has."""
+        if self.asked:
+            self.asked = False
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred_interrupts(worth_it: Callable[[], bool]) -> Generator[Interrupts]:
+    """Inside, Ctrl-C waits for `give_way` while it is `worth_it`; a second one does not wait.
+
+    Only in the main thread, and only where Ctrl-C does what Python does with it: who has a handler of
+    his own keeps it. Afterwards all is as before.
+    """
+    interrupts = Interrupts()
+
+    def wait(number: int, frame: object) -> None:
+        if interrupts.asked or not worth_it():
+            raise KeyboardInterrupt
+        interrupts.asked = True
+        print("Stopping after this batch, to save; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupts
+        return
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,7 +12,7 @@ from torch import nn
 from plainlearn.core.errors import DataError, MetricError, PlainlearnError
 from plainlearn.core.tensors import find_batch_size, to_device
 from plainlearn.metrics.meter import Meter, weighted_mean
-from plainlearn.train.ranks import ALONE, Ranks
+from plainlearn.train.distributed import ALONE, Ranks
 from plainlearn.train.step import Result, Step, described, first_line
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,8 @@ from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.tensors import to_device
 from plainlearn.optim.groups import split_by_depth
 from plainlearn.train.evaluate import evaluating
+from plainlearn.train.loop import TrainingLoop
 from plainlearn.train.step import apply_model, described, split_batch
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Features:
     targets: Tensor
 
 
-def head_of(learner: Learner) -> Head:
+def head_of(learner: TrainingLoop) -> Head:
     """The head: the layers whose parameters are the last depth.
 
     Raises `ArgumentError` for a model of one depth, where there is nothing before the head.
@@ -60,7 +58,7 @@ def head_of(learner: Learner) -> Head:
     return Head(first, linear)
 
 
-def body_is_fixed(learner: Learner) -> bool:
+def body_is_fixed(learner: TrainingLoop) -> bool:
     """Whether nothing before the head learns, and no batch norm there compares the items of a batch in training."""
     *before, head = _all_depths(learner)
     if any(parameter.requires_grad for group in before for parameter in group):
@@ -74,7 +72,7 @@ def body_is_fixed(learner: Learner) -> bool:
         )
 
 
-def features_of(learner: Learner, batches: Iterable[Any], head: Head) -> Features:
+def features_of(learner: TrainingLoop, batches: Iterable[Any], head: Head) -> Features:
     """What reaches the head of each item of `batches`, in one pass in evaluation mode.
 
     Raises `ShapeError` unless it is one row an item, and one class number each; `DataError` when there is no batch.
@@ -108,13 +106,13 @@ def features_of(learner: Learner, batches: Iterable[Any], head: Head) -> Feature
     return Features(torch.cat(rows), torch.cat(aimed))
 
 
-def unaugmented_batches(learner: Learner) -> Iterable[Any]:
+def unaugmented_batches(learner: TrainingLoop) -> Iterable[Any]:
     """The training items as validation would see them, where the loaders can give them so; else as they come."""
     unaugmented = getattr(learner.dls, "unaugmented", None)
     return learner.dls.train if unaugmented is None else unaugmented()
 
 
-def _all_depths(learner: Learner) -> list[list[nn.Parameter]]:
+def _all_depths(learner: TrainingLoop) -> list[list[nn.Parameter]]:
     """The depths of the model with their frozen parameters too."""
     parameters = list(learner.model.parameters())
     frozen = [parameter for parameter in parameters if not parameter.requires_grad]

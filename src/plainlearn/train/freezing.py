@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
 from plainlearn.core.tensors import batch_norms
 from plainlearn.optim.groups import split_by_depth
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
+from plainlearn.train.loop import TrainingLoop
 
 
-def freeze(learner: Learner, train_bn: bool | None = None) -> None:
+def freeze(learner: TrainingLoop, train_bn: bool | None = None) -> None:
     """Let only the last depth learn: `freeze_to(-1)`."""
     freeze_to(learner, -1, train_bn)
 
 
-def unfreeze(learner: Learner) -> None:
+def unfreeze(learner: TrainingLoop) -> None:
     """Let every depth learn: `freeze_to(0)`."""
     freeze_to(learner, 0)
 
 
-def freeze_to(learner: Learner, n: int, train_bn: bool | None = None) -> None:
+def freeze_to(learner: TrainingLoop, n: int, train_bn: bool | None = None) -> None:
     """Let the depths from number `n` on learn, and none before; -1 is the last. Depths are the splitter's groups.
 
     With `train_bn` the scale and shift of batch norm learn in the frozen depths too. None means what the

@@ -6,73 +6,46 @@ import itertools
 import math
 import operator
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePath
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.describe import describe
 from plainlearn.core.device import default_device
-from plainlearn.core.errors import ArgumentError, DataError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.lists import L
 from plainlearn.core.paths import Path
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.core.tensors import to_device
 from plainlearn.metrics.meter import Meter, meter_of
-from plainlearn.optim.build import make_optimizer, set_learning_rates
-from plainlearn.optim.groups import Splitter, learning_rates, split_by_depth, trainable_params
-from plainlearn.optim.optimizers import Adam
-from plainlearn.train import (
-    ejecting,
-    freezing,
-    lr_find,
-    memory,
-    probe,
-    recipes,
-    saving,
-    setup,
-    show_loop,
-    summary,
-    tta,
-    tune,
+from plainlearn.optim.groups import (
+    Splitter,
+    learning_rates,
+    make_optimizer,
+    set_learning_rates,
+    split_by_depth,
+    trainable_params,
 )
-from plainlearn.train import precision as numbers
-from plainlearn.train import prediction as answering
-from plainlearn.train.callback import Callback, overriding
+from plainlearn.optim.optimizers import Adam
+from plainlearn.train import setup
+from plainlearn.train.callback import Callback, Callbacks, Epoch, Loaders, as_callbacks, overriding
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.checkpoint import Checkpointing, as_checkpoint
+from plainlearn.train.distributed import ALONE, Ranks, ranks
 from plainlearn.train.evaluate import evaluate
-from plainlearn.train.precision import Precision
-from plainlearn.train.predictions import predict_batches
 from plainlearn.train.progress import ProgressTable
-from plainlearn.train.ranks import ALONE, Ranks, ranks
-from plainlearn.train.recorder import Epoch, Recorder
-from plainlearn.train.setup import Callbacks, Loaders
-from plainlearn.train.step import Step, SupervisedStep, loss_name
+from plainlearn.train.recorder import Recorder
+from plainlearn.train.step import Precision, Step, SupervisedStep, loss_name, place
 
 
-class Learner:
-    """Data, a model, a loss and an optimizer, and the loop that brings them together.
+class TrainingLoop:
+    """Data, a model, a loss and an optimizer, and the loop that brings them together. To callbacks it is a `Loop`.
 
-    `dls` has `train` and `valid`, two iterables of batches. `loss_func` takes predictions and targets; None
-    means the one that the data imply. `opt_func(params, lr=…)` makes the optimizer: one of
-    ours, any of torch's, or your own with `step` and `zero_grad`. `lr` is used where `fit` names none, `wd`
-    likewise; None leaves the weight decay to the optimizer. `splitter(model)` gives the parameters, or groups of
-    them by depth. `metrics` are functions of predictions and targets, or torchmetrics objects. `step`
-    replaces the arithmetic of one step. `device` None means the data's, else the best of this machine.
-
-    Raises `ArgumentError` or `ArgumentTypeError` for what cannot work, as far as it can be told by now.
-
-    >>> from plainlearn.data import DataLoaders
-    >>> data = [(torch.ones(4, 1), torch.ones(4, 1))]
-    >>> learn = Learner(DataLoaders(data, data), nn.Linear(1, 1), loss_func=nn.functional.mse_loss)
-    >>> with learn.no_logging():
-    ...     learn.fit(1, lr=0.1)
-    >>> len(learn.recorder.values)
-    1
+    `Learner` is this with everything that one does with it as methods: fine-tuning, looking for a rate, predicting.
     """
 
     # No other attribute can be set: a typo on the learner names the learner.
@@ -92,7 +65,7 @@ class Learner:
         lr: float | slice = 1e-3,
         splitter: Splitter = trainable_params,
         cbs: Callbacks = None,
-        metrics: Any = None,
+        metrics: setup.Metrics = None,
         path: str | PurePath | None = None,
         model_dir: str | PurePath = "models",
         wd: float | None = None,
@@ -100,6 +73,16 @@ class Learner:
         step: Step | None = None,
         device: torch.device | str | None = None,
     ) -> None:
+        """`dls` has `train` and `valid`, two iterables of batches.
+
+        `loss_func` takes predictions and targets; None means the one that the data imply. `opt_func(params, lr=…)`
+        makes the optimizer: one of ours, any of torch's, or your own with `step` and `zero_grad`. `lr` is used where `fit`
+        names none, `wd` likewise; None leaves the weight decay to the optimizer. `splitter(model)` gives the parameters,
+        or groups of them by depth. `metrics` are functions of predictions and targets, or torchmetrics objects.
+        `step` replaces the arithmetic of one step. `device` None means the data's, else the best of this machine.
+
+        Raises `ArgumentError` or `ArgumentTypeError` for what cannot work, as far as it can be told by now.
+        """
         self._dls = setup.checked_loaders(dls)
         self.model = setup.checked_model(model)
         self._device = default_device(getattr(dls, "device", None) if device is None else device)
@@ -115,7 +98,7 @@ class Learner:
         self.precision = Precision("fp32", self._device)
         self.recorder, self.progress = Recorder(), ProgressTable()
         self.callbacks: list[Callback] = [FiniteLoss(), self.recorder, self.progress]
-        self.callbacks += setup.as_callbacks(cbs)
+        self.callbacks += as_callbacks(cbs)
         self._optimizer: Any = None
         self._made_of: Any = None
         self.ranks, self._together = ALONE, self.model
@@ -125,9 +108,8 @@ class Learner:
         # Of a run: epochs, and which one it is in; batches of this epoch; how often the optimizer has moved.
         self.epochs = self.epoch = self.batches_done = self.steps_done = self.steps_of_epoch = 0
         self.stop_reason = ""
-        self.pace: Callable[[], float] | None = (
-            None  # `share_done`, where something other than batches says it
-        )
+        #: Says `share_done`, where something other than batches does.
+        self.pace: Callable[[], float] | None = None
 
     # ---- the loop
 
@@ -141,11 +123,12 @@ class Learner:
         for this run, behind the learner's own. What they raise comes out unchanged.
         `checkpoint` True, a name or a `Checkpoint` writes the run's state as it goes; `resume=True` goes on from it, if any.
         """
-        own, more = self.callbacks, [*setup.as_callbacks(cbs), *as_checkpoint(checkpoint, resume)]
+        own, more = self.callbacks, as_callbacks(cbs)
+        more += as_checkpoint(checkpoint, resume) if checkpoint or resume else []
         self._prepare(n_epoch, lr, wd)
         try:
             self.callbacks = [*own, *more]
-            with memory.explained(self), ExitStack() as scopes:
+            with ExitStack() as scopes:
                 for callback in overriding(self.callbacks, "fit_scope"):
                     scopes.enter_context(callback.fit_scope(self))
                 while self.epoch < self.epochs and not self.stop_reason:
@@ -159,6 +142,9 @@ class Learner:
                     for callback in overriding(self.callbacks, "on_epoch"):
                         callback.on_epoch(self, row)
                     self.epoch, self.batches_done = self.epoch + 1, 0
+        except torch.OutOfMemoryError as error:
+            error.add_note(self._what_was_too_large())
+            raise
         finally:
             self.callbacks, self._together = own, self.model
 
@@ -198,14 +184,13 @@ class Learner:
         if batches is None:
             return [math.nan] * (1 + len(self.meters))
         ranks.same_buffers(self.model)
-        autocast = self.precision.autocast
         return evaluate(
             self.model,
             self.step,
             batches,
             meters=self.meters,
             device=self._device,
-            autocast=autocast,
+            autocast=self.precision.autocast,
             ranks=ranks,
         )
 
@@ -220,14 +205,14 @@ class Learner:
     # ---- before the loop
 
     def _prepare(self, n_epoch: int, lr: float | slice | None, wd: float | None) -> None:
-        self.epochs = setup.checked_epochs(n_epoch)
+        self.epochs = checked_epochs(n_epoch)
         self.epoch = self.batches_done = self.steps_done = 0
         self.stop_reason = ""
         self.ranks = ranks(self._device)
-        self.steps_of_epoch = self.ranks.steps_of(setup.count_batches("training", self.dls.train))
+        self.steps_of_epoch = self.ranks.steps_of(_count_batches("training", self.dls.train))
         if self.dls.valid is not None:
-            setup.count_batches("validation", self.dls.valid)
-        setup.place(self.model, self._device)
+            _count_batches("validation", self.dls.valid)
+        place(self.model, self._device)
         self.make_optimizer(lr, wd)
         self._rehearse()
 
@@ -284,6 +269,10 @@ class Learner:
         groups = getattr(self.optimizer, "param_groups", None)
         return sorted(set(self.rates) if groups is None else {group["lr"] for group in groups})
 
+    def say(self, line: str) -> None:
+        """A line for whoever watches the run."""
+        self.progress.say(line)
+
     # ---- what its user may change between runs
 
     @property
@@ -318,83 +307,63 @@ class Learner:
         return self._metrics
 
     @metrics.setter
-    def metrics(self, metrics: Any) -> None:
+    def metrics(self, metrics: setup.Metrics) -> None:
         given = setup.as_metrics(metrics)
         self.meters: list[Meter] = [meter_of(metric) for metric in given]
         self._metrics: L[Any] = L(given)
 
-    # ---- what its user asks
-
-    # A way of training, or of keeping what was trained, is a function that takes a learner; each is a method too.
-    fit_one_cycle, fit_flat_cos, fit_sgdr = recipes.fit_one_cycle, recipes.fit_flat_cos, recipes.fit_sgdr
-    fine_tune, lr_find, probe = recipes.fine_tune, lr_find.lr_find, probe.probe
-    freeze, freeze_to, unfreeze = freezing.freeze, freezing.freeze_to, freezing.unfreeze
-    predict, calibrate = answering.predict, answering.calibrate
-    to_fp16, to_bf16, to_fp32 = numbers.to_fp16, numbers.to_bf16, numbers.to_fp32
-    speed_up, find_batch_size = tune.speed_up, memory.find_batch_size
-    summary, show_training_loop = summary.summary, show_loop.show_training_loop
-    save, load, tta, eject = saving.save, saving.load, tta.tta, ejecting.eject
-
-    def validate(self, ds_idx: int = 1, dl: Any = None) -> L[float]:
-        """`[loss, metric, …]` on the validation set, or on `dl`, any iterable of batches.
-
-        `ds_idx=0` means the training data. Raises `DataError` when there is no batch.
-        """
-        batches = self._batches(ds_idx, dl)
-        setup.place(self.model, self._device)
-        return L(self._evaluate(batches, ranks(self._device)))
-
-    def get_preds(
-        self,
-        ds_idx: int = 1,
-        dl: Any = None,
-        with_input: bool = False,
-        with_decoded: bool = False,
-        with_loss: bool = False,
-        act: Callable[[Any], Any] | None = None,
-    ) -> tuple[Any, ...]:
-        """`(predictions, targets)` over the validation set, or over `dl`, any iterable of batches.
-
-        Predictions have the loss's activation applied (`act` replaces it): probabilities for
-        classes. `with_input` puts the inputs first, `with_decoded` and `with_loss` add the answers and
-        the loss of each item behind. Targets are None when the batches have none. All are on the CPU.
-        Raises `DataError` when there is no batch, `LossError` when the loss of an item is not known.
-        """
-        batches = self._batches(ds_idx, dl)
-        setup.place(self.model, self._device)
-        return predict_batches(
-            self.model, batches, self._loss_func, device=self._device, inputs=getattr(self.dls, "n_inp", None),
-            with_input=with_input, with_decoded=with_decoded, with_loss=with_loss, act=act,
-            autocast=self.precision.autocast,
-        )  # fmt: skip
-
-    def _batches(self, ds_idx: int, dl: Any) -> Any:
-        if dl is not None:
-            return dl
-        known: dict[Any, Any] = {0: self.dls.train, 1: self.dls.valid}
-        if ds_idx not in known:
-            raise ArgumentError(
-                f"ds_idx is {describe(ds_idx)}; expected 0, training, or 1, validation",
-                try_="dl=learn.dls[2]",
-            )
-        if known[ds_idx] is None:
-            raise DataError(
-                "there is no validation data", try_="dl=a list of batches, or ds_idx=0 for the training data"
-            )
-        return known[ds_idx]
-
-    @contextmanager
-    def no_bar(self) -> Generator[Learner]:
-        """No progress bar inside; rows are printed as plain lists."""
-        with self.progress.style("lists"):
-            yield self
-
-    @contextmanager
-    def no_logging(self) -> Generator[Learner]:
-        """Nothing is printed inside."""
-        with self.progress.style("silent"):
-            yield self
-
     def __repr__(self) -> str:
         model = getattr(self.model, "short_name", type(self.model).__name__)
-        return f"Learner({model}, loss_func={loss_name(self._loss_func)}, on {self._device})"
+        return f"{type(self).__name__}({model}, loss_func={loss_name(self._loss_func)}, on {self._device})"
+
+    # ---- when memory is short
+
+    def _what_was_too_large(self) -> str:
+        """For who ran out of memory: what was tried, and what to do."""
+        bs = getattr(self.dls.train, "bs", None)
+        of = f" with batches of {bs}" if bs else ""
+        used = ""
+        if self.device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self.device)
+            used = f", where {(total - free) / 2**30:.1f} of {total / 2**30:.1f} GiB are taken"
+        smaller = f"bs={max(1, bs // 2)}" if bs else "a smaller batch"
+        return (
+            f"This happened in epoch {self.epoch}, batch {self.batches_done}{of}, "
+            f"in {self.precision} on {self.device}{used}.\n"
+            f"  Try {smaller} with GradientAccumulation({bs or 64}), learn.find_batch_size(use=True), or learn.to_bf16()"
+        )
+
+
+def checked_epochs(n_epoch: int) -> int:
+    """The number of epochs, if it is a whole number above 0."""
+    if isinstance(n_epoch, bool) or not hasattr(n_epoch, "__index__"):
+        raise ArgumentTypeError(
+            f"n_epoch is {describe(n_epoch)}; expected a whole number of 1 or more", try_="learn.fit(1)"
+        )
+    if (epochs := operator.index(n_epoch)) < 1:
+        raise ArgumentError(f"n_epoch is {epochs}; expected 1 or more", try_="learn.fit(1)")
+    return epochs
+
+
+def _count_batches(which: str, batches: Any) -> int:
+    """Batches of an epoch, 0 when nobody knows. What cannot be read again and again is refused now, not then."""
+    if isinstance(batches, Iterator):
+        raise DataError(
+            f"the {which} batches are an iterator ({type(cast('Any', batches)).__name__}), which can be read only once",
+            try_="list(batches), or a DataLoader",
+        )
+    if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
+        raise ArgumentTypeError(
+            f"the {which} batches are {describe(batches)}; expected an iterable of batches",
+            try_="a DataLoader, or a list of (xb, yb)",
+        )
+    try:
+        length = len(batches)
+    except TypeError:  # a stream has none
+        return 0
+    if length == 0:
+        raise DataError(
+            f"the {which} loader has no batch; expected at least one",
+            try_="a smaller bs, drop_last=False, or more items",
+        )
+    return length

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import collections
 import math
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
 from plainlearn.optim.groups import checked_rate
 from plainlearn.optim.schedules import Exponential
-from plainlearn.train.callback import Callback
+from plainlearn.train.callback import Callback, Loop
 from plainlearn.train.callbacks.schedule import Scheduled
+from plainlearn.train.loop import TrainingLoop
 from plainlearn.train.recorder import Smoothed
-from plainlearn.train.step import loss_name
-from plainlearn.train.twin import twin_of
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.step import Result
+from plainlearn.train.step import Result, loss_name
+from plainlearn.train.trial import Cycled, TrialLoaders, trial_of
 
 #: From the rates, the smoothed losses there and `num_it`, the rate to use.
 Suggestion = Callable[[Sequence[float], Sequence[float], int], float]
@@ -33,14 +28,14 @@ _EXPLODED: Final = 4  # times the lowest loss
 
 
 def lr_find(
-    learner: Learner,
+    learner: TrainingLoop,
     start_lr: float = 1e-7,
     end_lr: float = 10.0,
     num_it: int = 100,
     stop_div: bool = True,
     show_plot: bool = True,
     suggest_funcs: Suggestion | Sequence[Suggestion] | None = None,
-) -> Any:
+) -> SuggestedLRs:
     """Try rates from `start_lr` to `end_lr` on `num_it` batches, draw the loss over them, and suggest one.
 
     The result is a named tuple with a rate for each of `suggest_funcs` (`valley`, unless told; also `slide`,
@@ -69,8 +64,38 @@ def lr_find(
         _plot(curve, {} if useless else dict(zip(names, suggested, strict=True)))
     if useless:
         warnings.warn(f"lr_find suggests nothing: {useless}", stacklevel=2)
-    # The names are the caller's, so no class can be written down for them.
-    return collections.namedtuple("SuggestedLRs", names)(*suggested)  # pyright: ignore[reportUntypedNamedTuple]
+    return SuggestedLRs(names, suggested)
+
+
+class SuggestedLRs(tuple[float, ...]):
+    """A rate for each function that was asked, in their order, and by their names.
+
+    >>> found = SuggestedLRs(["valley", "slide"], [1e-3, 1e-2])
+    >>> lr, _ = found
+    >>> lr, found.slide
+    (0.001, 0.01)
+    """
+
+    _fields: tuple[str, ...]
+
+    def __new__(cls, names: Iterable[str], rates: Iterable[float]) -> SuggestedLRs:
+        made = super().__new__(cls, rates)
+        made._fields = tuple(names)
+        return made
+
+    def __getattr__(self, name: str) -> float:
+        if name in vars(self).get("_fields", ()):
+            return self[self._fields.index(name)]
+        raise AttributeError(
+            f"no rate was suggested by {name}; there are {', '.join(self._fields)}", name=name, obj=self
+        )
+
+    def __getnewargs__(self) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        return self._fields, tuple(self)
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={rate!r}" for name, rate in zip(self._fields, self, strict=True))
+        return f"SuggestedLRs({named})"
 
 
 class Curve(NamedTuple):
@@ -80,44 +105,13 @@ class Curve(NamedTuple):
     losses: list[float]
 
 
-def _curve(learner: Learner, start: float, end: float, num_it: int, stop_div: bool) -> Curve:
-    with twin_of(learner) as twin:
+def _curve(learner: TrainingLoop, start: float, end: float, num_it: int, stop_div: bool) -> Curve:
+    with trial_of(learner) as trial:
         watch = _Watch(stop_div)
         climb = Scheduled(Exponential(start / end, 1.0))
-        twin.dls = Batches(Rounds(learner.dls.train, num_it), getattr(learner.dls, "n_inp", None))
-        twin.fit(1, end, cbs=[climb, watch])
+        trial.dls = TrialLoaders(Cycled(learner.dls.train, num_it), getattr(learner.dls, "n_inp", None))
+        trial.fit(1, end, cbs=[climb, watch])
     return Curve(watch.lrs, watch.losses)
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Training batches and no validation."""
-
-    train: Any
-    n_inp: int | None
-    valid: None = None
-
-
-class Rounds:
-    """`count` batches of a loader, going round when it has fewer."""
-
-    def __init__(self, loader: Any, count: int) -> None:
-        self.loader, self.count = loader, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[Any]:
-        left = self.count
-        while left:
-            begun_with = left
-            for batch in self.loader:
-                yield batch
-                left -= 1
-                if not left:
-                    return
-            if left == begun_with:
-                return  # there is nothing in it, and the loop says so
 
 
 class _Watch(Callback):
@@ -129,7 +123,7 @@ class _Watch(Callback):
         self.losses: list[float] = []
         self._smoothed = Smoothed()
 
-    def on_step(self, learner: Learner, result: Result) -> None:
+    def on_step(self, learner: Loop, result: Result) -> None:
         loss = result.loss.item()
         if not math.isfinite(loss):
             learner.stop_reason = "the loss is no longer finite"

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +20,13 @@ from torch import Tensor, nn
 from plainlearn.core.errors import ArgumentError, LossError
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.losses.activations import activation_of, decoding_of
-from plainlearn.optim.lbfgs import minimise
+from plainlearn.optim.optimizers import minimise
 from plainlearn.train.evaluate import evaluate
 from plainlearn.train.features import Features, body_is_fixed, features_of, head_of, unaugmented_batches
+from plainlearn.train.loop import TrainingLoop
 from plainlearn.train.recorder import Epoch
 from plainlearn.train.step import SupervisedStep, loss_name
-from plainlearn.train.twin import affects_step, undisturbed
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
+from plainlearn.train.trial import affects_step, undisturbed
 
 _STRENGTHS: Final = (100.0, 10.0, 1.0, 0.1)  # strong first: each is a good start for the next
 _FOLDS: Final = 5
@@ -60,7 +58,7 @@ class Probe:
     weight: Tensor = field(repr=False)
     bias: Tensor = field(repr=False)
 
-    def into(self, learner: Learner) -> None:
+    def into(self, learner: TrainingLoop) -> None:
         """Make this layer the learner's head. Raises `ArgumentError` unless that is one linear layer of this size."""
         linear = head_of(learner).linear
         if linear is None or linear.weight.shape != self.weight.shape:
@@ -91,7 +89,7 @@ class Probe:
         return "\n".join(lines)
 
 
-def probe(learner: Learner) -> Probe:
+def probe(learner: TrainingLoop) -> Probe:
     """How well a linear layer on the body's features tells the classes apart, found in one pass through the body.
 
     Training items are seen as validation sees them (without random transforms) where the loaders can give them so.
@@ -124,7 +122,7 @@ def probe(learner: Learner) -> Probe:
     )
 
 
-def can_fit_head_on_features(learner: Learner) -> bool:
+def can_fit_head_on_features(learner: TrainingLoop) -> bool:
     """Whether the head can be fitted to features computed once, in place of frozen epochs.
 
     That is so when the head is one linear layer, the loss one of classes, nothing before the head learns, the loaders can
@@ -144,7 +142,7 @@ def can_fit_head_on_features(learner: Learner) -> bool:
     return 0 < items * head.linear.in_features * 4 <= _SMALL_ENOUGH
 
 
-def fit_head(learner: Learner) -> Epoch:
+def fit_head(learner: TrainingLoop) -> Epoch:
     """Fit the linear head to features computed once; prints, and returns, the row of the table that an epoch would."""
     started = time.perf_counter()
     head = head_of(learner)
@@ -184,7 +182,7 @@ def is_class_loss(loss_func: Any) -> bool:
     return sums_to_one and decoding_of(loss_func)(scores).shape == (1,)
 
 
-def _class_loss(learner: Learner) -> LossFunc:
+def _class_loss(learner: TrainingLoop) -> LossFunc:
     loss_func = learner.loss_func
     if loss_func is None or not is_class_loss(loss_func):
         raise LossError(

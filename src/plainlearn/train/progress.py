@@ -10,14 +10,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.recorder import Epoch
-    from plainlearn.train.step import Result
+from plainlearn.train.callback import Callback, Epoch, Loop
+from plainlearn.train.step import Result
 
 Style = Literal["auto", "terminal", "notebook", "plain", "lists", "silent"]
 
@@ -53,7 +49,7 @@ class ProgressTable(Callback):
             print(line, flush=True)
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         chosen = _where() if self._style == "auto" else self._style
         self._other = not learner.ranks.is_main
         if chosen == "silent" or self._other:
@@ -67,11 +63,11 @@ class ProgressTable(Callback):
             self._display.end(learner.stop_reason)
             self._display = None
 
-    def on_step(self, learner: Learner, result: Result) -> None:
+    def on_step(self, learner: Loop, result: Result) -> None:
         if self._display is not None:
             self._display.step(learner.epoch, learner.batches_done)
 
-    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+    def on_epoch(self, learner: Loop, epoch: Epoch) -> None:
         if self._display is None:
             return
         there = len(epoch.values) if learner.dls.valid is not None else 1

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.optim.groups import checked_rate
 from plainlearn.optim.schedules import Combined, Cosine, combined_cos, flat_cosine
 from plainlearn.train import probe as probing
+from plainlearn.train.callback import Callbacks, as_callbacks
 from plainlearn.train.callbacks.schedule import Scheduled
+from plainlearn.train.checkpoint import Checkpointing
 from plainlearn.train.freezing import freeze, unfreeze
-from plainlearn.train.setup import as_callbacks, checked_epochs
-
-if TYPE_CHECKING:
-    from plainlearn.train.checkpoint import Checkpointing
-    from plainlearn.train.loop import Learner
+from plainlearn.train.loop import TrainingLoop, checked_epochs
 
 _STEPS_TO_SETTLE = 100
 
 
 def fit_one_cycle(
-    learner: Learner,
+    learner: TrainingLoop,
     n_epoch: int,
     lr_max: float | slice | None = None,
     div: float = 25.0,
@@ -29,7 +26,7 @@ def fit_one_cycle(
     pct_start: float = 0.25,
     wd: float | None = None,
     moms: tuple[float, float, float] | None = (0.95, 0.85, 0.95),
-    cbs: Any = None,
+    cbs: Callbacks = None,
     *,
     checkpoint: Checkpointing = None,
     resume: bool = False,
@@ -55,13 +52,13 @@ def fit_one_cycle(
 
 
 def fit_flat_cos(
-    learner: Learner,
+    learner: TrainingLoop,
     n_epoch: int,
     lr: float | slice | None = None,
     div_final: float = 1e5,
     pct_start: float = 0.75,
     wd: float | None = None,
-    cbs: Any = None,
+    cbs: Callbacks = None,
     *,
     checkpoint: Checkpointing = None,
     resume: bool = False,
@@ -78,7 +75,7 @@ def fit_flat_cos(
 
 
 def fine_tune(
-    learner: Learner,
+    learner: TrainingLoop,
     epochs: int,
     base_lr: float = 2e-3,
     freeze_epochs: int = 1,
@@ -86,7 +83,7 @@ def fine_tune(
     pct_start: float = 0.3,
     div: float = 5.0,
     wd: float | None = None,
-    cbs: Any = None,
+    cbs: Callbacks = None,
     *,
     features: bool | None = None,
     checkpoint: Checkpointing = None,
@@ -139,13 +136,13 @@ def fine_tune(
 
 
 def fit_sgdr(
-    learner: Learner,
+    learner: TrainingLoop,
     n_cycles: int,
     cycle_len: int,
     lr_max: float | slice | None = None,
     cycle_mult: int = 2,
     wd: float | None = None,
-    cbs: Any = None,
+    cbs: Callbacks = None,
     *,
     checkpoint: Checkpointing = None,
     resume: bool = False,

@@ -6,39 +6,19 @@ import itertools
 import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
 from plainlearn.core.errors import DataError
 from plainlearn.optim.optimizers import momentum_of
-from plainlearn.train.callback import Callback
-from plainlearn.train.ranks import ALONE
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.step import Result
+from plainlearn.train.callback import Callback, Epoch, Loop
+from plainlearn.train.distributed import ALONE
+from plainlearn.train.step import Result
 
 MEMORY: Final = 0.98  # of the smoothed loss, a step; the course's
 _LOSSES_WAITING: Final = 1000
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A row of the table. Without validation data, `valid_loss` and the metrics are nan."""
-
-    number: int
-    train_loss: float
-    valid_loss: float
-    metrics: tuple[float, ...]
-    seconds: float
-
-    @property
-    def values(self) -> list[float]:
-        """`[train_loss, valid_loss, metric, …]`, as the course keeps them."""
-        return [self.train_loss, self.valid_loss, *self.metrics]
 
 
 class Smoothed:
@@ -92,7 +72,7 @@ class Recorder(Callback):
         self._stacked: list[Tensor] = []  # and those before them
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         self._clear(meter.name for meter in learner.meters)
         self._ranks = learner.ranks
         try:
@@ -103,7 +83,7 @@ class Recorder(Callback):
         finally:
             self.smooth_loss()  # an interrupted epoch keeps its losses too, and no tensor stays behind
 
-    def on_step(self, learner: Learner, result: Result) -> None:
+    def on_step(self, learner: Loop, result: Result) -> None:
         self._waiting.append(result.loss)
         if len(self._waiting) == _LOSSES_WAITING:  # a GPU gives each a block of its own memory, 512 bytes
             self._stacked.append(torch.stack(self._waiting))
@@ -113,7 +93,7 @@ class Recorder(Callback):
             if (momentum := momentum_of(groups[-1])) is not None:
                 self.moms.append(momentum)
 
-    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+    def on_epoch(self, learner: Loop, epoch: Epoch) -> None:
         self.epochs.append(epoch)
         self.epoch_ends.append(len(self.losses))
 

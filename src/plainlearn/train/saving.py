@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -16,11 +16,12 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.paths import Path
 from plainlearn.core.tensorfile import read_tree, write_tree
-from plainlearn.train import setup, state
-from plainlearn.train.step import loss_name
+from plainlearn.train import state
+from plainlearn.train.callback import Loop
+from plainlearn.train.step import loss_name, place
 
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
+#: A learner stays one.
+AnyLoop = TypeVar("AnyLoop", bound=Loop)
 
 KIND: Final = "weights of a learner"
 SUFFIX: Final = ".safetensors"
@@ -28,7 +29,7 @@ SUFFIX: Final = ".safetensors"
 _OTHERS: Final = (".pth", ".pt", ".pkl", ".ckpt", ".bin")
 
 
-def file_of(learner: Learner, name: str | PurePath) -> Path:
+def file_of(learner: Loop, name: str | PurePath) -> Path:
     """The file of that name in `path/model_dir`. Raises `ArgumentError` for a name that no file can have."""
     if not isinstance(name, str | PurePath):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentTypeError(
@@ -46,7 +47,7 @@ def file_of(learner: Learner, name: str | PurePath) -> Path:
 
 
 def save(
-    learner: Learner, file: str | PurePath, with_opt: bool = True, *, force: bool | None = False
+    learner: Loop, file: str | PurePath, with_opt: bool = True, *, force: bool | None = False
 ) -> Path:
     """Write weights, classes and, with `with_opt`, what the optimizer remembers, to `path/model_dir/file.safetensors`.
 
@@ -77,13 +78,13 @@ def save(
 
 
 def load(
-    learner: Learner,
+    learner: AnyLoop,
     file: str | PurePath,
     with_opt: bool = True,
     strict: bool = True,
     *,
     foreign: bool = False,
-) -> Learner:
+) -> AnyLoop:
     """Take the weights, and with `with_opt` what the optimizer remembers, from what `save` wrote. Returns the learner.
 
     What is frozen stays so; what the optimizer knew of weights that are frozen here is passed over.
@@ -113,7 +114,7 @@ def load(
         state.refuse(
             path, lines, try_="strict=False, for the weights that fit, or the learner that it was saved from"
         )
-    setup.place(learner.model, learner.device)
+    place(learner.model, learner.device)
     left_out = state.load_model_state(learner.model, saved["model"], strict=strict)
     if optimizer is not None and strict:
         state.load_optimizer_state(learner.model, learner.optimizer, optimizer, settings=False)
@@ -125,7 +126,7 @@ def load(
     return learner
 
 
-def _misfits(weights: Mapping[str, Any], learner: Learner) -> list[str]:
+def _misfits(weights: Mapping[str, Any], learner: Loop) -> list[str]:
     here = state.model_state(learner.model)["weights"]
     return state.differences({"weights": state.forms(weights)}, {"weights": state.forms(here)})
 

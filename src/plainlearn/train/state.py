@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import DataError
-from plainlearn.train.ranks import divided_like, whole
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
+from plainlearn.train.callback import Loop
+from plainlearn.train.distributed import divided_like, whole
 
 _SHOWN: Final = 4  # names of a kind in a list of differences
 # Of torch.compile and of training on several devices, and where each keeps the model.
@@ -158,7 +156,7 @@ def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
 # ---- what it is made of, and where two differ
 
 
-def facts(learner: Learner) -> dict[str, Any]:
+def facts(learner: Loop) -> dict[str, Any]:
     """What the weights of `learner` mean something to: classes, architecture, and the form of each weight."""
     model = bare(learner.model)
     modules = cast("Iterable[tuple[str, object]]", model.named_modules())

@@ -1,18 +1,25 @@
-"""One step's arithmetic: a batch through the model to a loss. A different step is another function."""
+"""One step's arithmetic: a batch through the model to a loss, and the numbers that it computes in.
+
+A different step is another function. The weights stay in fp32 in any case, and data are never touched.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, cast, get_args
 
+import torch
 from torch import Tensor, nn
 
-from plainlearn.core.errors import ArgumentError, ArgumentTypeError, LossError
+from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError, LossError
 from plainlearn.core.tensors import map_nest
 from plainlearn.losses.losses import Loss
-from plainlearn.train.precision import in_full
+
+#: What a loader gives: a tensor, or a tuple, list or dict of fields, each with an item a row.
+Batch = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
 class Result(NamedTuple):
@@ -31,7 +38,10 @@ class Result(NamedTuple):
         return Result(self.loss.detach(), predictions, self.targets)
 
 
-Step = Callable[[nn.Module, Any], Result]
+class Step(Protocol):
+    """The arithmetic of one step: a function from the model and a batch on its device. `SupervisedStep` is the usual one."""
+
+    def __call__(self, model: nn.Module, batch: Any, /) -> Result: ...
 
 
 class SupervisedStep:
@@ -48,7 +58,7 @@ class SupervisedStep:
         self.loss_func, self.inputs = loss_func, inputs
         self._looked = False  # for predictions and targets that broadcast
 
-    def __call__(self, model: nn.Module, batch: Any) -> Result:
+    def __call__(self, model: nn.Module, batch: Batch) -> Result:
         given, targets = split_batch(batch, self.inputs)
         predictions = in_full(apply_model(model, given))
         try:
@@ -82,7 +92,7 @@ class SupervisedStep:
         )
 
 
-def split_batch(batch: Any, inputs: int | None) -> tuple[Sequence[Any], tuple[Any, ...]]:
+def split_batch(batch: Batch | None, inputs: int | None) -> tuple[Sequence[Any], tuple[Any, ...]]:
     """The fields of a batch for the model, and those for the loss."""
     if isinstance(batch, Tensor):
         return (batch,), ()
@@ -118,7 +128,20 @@ def apply_model(model: nn.Module, given: Sequence[Any]) -> Any:
         raise
 
 
-def devices_of(values: Iterable[Any]) -> set[str]:
+def place(model: nn.Module, device: torch.device) -> None:
+    """Move the model to the device. Raises `ArgumentError` for one without values, made on the `meta` device."""
+    try:
+        model.to(device)
+    except NotImplementedError as error:
+        if not any(value.is_meta for value in (*model.parameters(), *model.buffers())):
+            raise
+        raise ArgumentError(
+            f"the model {type(model).__name__} is on the meta device, where parameters have no values; expected {device}",
+            try_=f"model.to_empty(device='{device.type}'), and then its weights",
+        ) from error
+
+
+def devices_of(values: Iterable[object]) -> set[str]:
     """The devices of those values that are tensors."""
     return {str(value.device) for value in values if isinstance(value, Tensor)}
 
@@ -149,7 +172,7 @@ def loss_name(loss_func: Any) -> str:
     return str(getattr(loss_func, "__name__", type(loss_func).__name__))
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """Shape and kind of a value, for messages."""
     if isinstance(value, Tensor):
         return f"shape {tuple(value.shape)} ({str(value.dtype).removeprefix('torch.')})"
@@ -165,3 +188,114 @@ def first_line(error: Exception) -> str:
 
 def _detached(leaf: Any) -> Any:
     return leaf.detach() if isinstance(leaf, Tensor) else leaf
+
+
+# ---- what numbers a step computes in: fp32, bf16 or fp16
+
+Kind = Literal["fp32", "bf16", "fp16"]
+
+_HALVES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """How the steps of a learner compute on `device`: their autocast, and for fp16 the scale of the loss.
+
+    fp16 is for CUDA and MPS: elsewhere it is emulated slowly, so `kind` is fp32 then, and `asked` keeps what was asked for.
+    On CUDA the gradients of fp16 are scaled (Micikevicius et al. 2017, arXiv:1710.03740), so that small ones do not
+    vanish; a step whose gradients overflow is left out.
+    Raises `ArgumentError` for an unknown kind.
+
+    >>> Precision("fp16", torch.device("cpu"))
+    fp32 (fp16 would bring nothing on cpu)
+    """
+
+    def __init__(self, kind: Kind = "fp32", device: torch.device | str = "cpu") -> None:
+        if kind not in get_args(Kind):
+            raise ArgumentError(
+                f"precision is {kind!r}; expected 'fp32', 'bf16' or 'fp16'", try_="learn.to_bf16()"
+            )
+        self.asked: Kind = kind
+        self.device = torch.device(device).type
+        helps = kind != "fp16" or self.device in ("cuda", "mps")
+        self.kind: Kind = kind if helps and torch.amp.is_autocast_available(self.device) else "fp32"
+        scales = self.kind == "fp16" and self.device == "cuda"
+        self._scaler = torch.amp.GradScaler(self.device) if scales else None
+        self._unscaled = False
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Around model and loss."""
+        if self.kind == "fp32":
+            return _NOTHING
+        return torch.autocast(self.device, dtype=_HALVES[self.kind])
+
+    # ---- what the loop asks
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss to send backward."""
+        return loss if self._scaler is None else self._scaler.scale(loss)
+
+    def unscale(self, optimizer: Any) -> None:
+        """Give the gradients their true size, for those who look at them before the optimizer moves."""
+        if self._scaler is not None and not self._unscaled:
+            self._scaler.unscale_(optimizer)
+            self._unscaled = True
+
+    def step_of(self, optimizer: Any) -> Callable[[], Any]:
+        """The function that moves the weights: the optimizer's own `step`, unless gradients are scaled."""
+        if self._scaler is None:
+            return cast("Callable[[], Any]", optimizer.step)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ArgumentError(
+                f"fp16 scales the gradients of torch's optimizers; {type(optimizer).__name__} is not one",
+                try_="learn.to_bf16() or learn.to_fp32()",
+            )
+        return lambda: self._scaled_step(optimizer)
+
+    def _scaled_step(self, optimizer: torch.optim.Optimizer) -> None:
+        assert self._scaler is not None
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        self._unscaled = False
+
+    # ---- what a checkpoint keeps
+
+    def state_dict(self) -> dict[str, Any]:
+        """The kind that was asked for, and the scaler's numbers."""
+        return {"kind": self.asked, "scaler": {} if self._scaler is None else self._scaler.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the scale of another run. Raises `DataError` if that run computed in other numbers."""
+        if state.get("kind") != self.asked:
+            raise DataError(
+                f"the run was in {state.get('kind')}, and this learner is in {self.asked}; they would not agree",
+                try_=f"learn.to_{state.get('kind')}()",
+            )
+        if self._scaler is not None and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
+
+    def __repr__(self) -> str:
+        return (
+            self.kind
+            if self.kind == self.asked
+            else f"{self.kind} ({self.asked} would bring nothing on {self.device})"
+        )
+
+
+_NOTHING: Final = nullcontext()
+
+
+def in_full(predictions: Any) -> Any:
+    """Half-precision outputs as fp32, in which losses and metrics are reckoned; anything else as it is."""
+    if isinstance(predictions, Tensor) and predictions.dtype in (torch.bfloat16, torch.float16):
+        return predictions.float()
+    return predictions
+
+
+def quickest_safe(device: torch.device) -> Kind:
+    """What a classifier should train in there: bf16 on a GPU that computes in it, else fp32.
+
+    On a CPU it depends on the model and the size of the pictures; `learn.speed_up()` measures it.
+    """
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    return "fp32"

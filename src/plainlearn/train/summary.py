@@ -1,21 +1,19 @@
-"""A model's summary: each layer with the shape of what it gives, its parameters, and whether they learn."""
+"""What a learner tells of itself: the layers of its model, and its loop with the callbacks that act in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.tensors import to_device
-from plainlearn.train import setup
-from plainlearn.train.step import apply_model, described, split_batch
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
+from plainlearn.train.callback import overriding
+from plainlearn.train.loop import TrainingLoop
+from plainlearn.train.step import apply_model, described, place, split_batch
 
 
 class Layer(NamedTuple):
@@ -64,7 +62,7 @@ class ModelSummary:
     __repr__ = __str__
 
 
-def summary(learner: Learner) -> ModelSummary:
+def summary(learner: TrainingLoop) -> ModelSummary:
     """The layers of the model as a training batch passes through, without training on it.
 
     Layers are those without parts, and those with parameters of their own beside their parts, such as a transformer
@@ -75,7 +73,7 @@ def summary(learner: Learner) -> ModelSummary:
     loader = learner.dls.train
     batch = loader.one_batch() if hasattr(loader, "one_batch") else next(iter(loader))
     given, _ = split_batch(to_device(batch, learner.device), getattr(learner.dls, "n_inp", None))
-    setup.place(learner.model, learner.device)
+    place(learner.model, learner.device)
 
     def enter(module: nn.Module, _: Any) -> None:
         ran.setdefault(module, None)  # its place is before its parts
@@ -117,3 +115,44 @@ def _counts(of: Iterable[nn.Parameter]) -> tuple[int, int]:
     """How many parameters, and how many of them learn."""
     parameters = list(of)
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+
+
+# ---- the loop
+
+# A line of the loop, or the name of a hook, and how deep it stands.
+_LOOP: Final = (
+    (0, "fit_scope"),
+    (0, "for each epoch:"),
+    (1, "for each batch of dls.train:"),
+    (2, "on_batch"),
+    (2, "model, loss, backward"),
+    (2, "on_gradients"),
+    (2, "optimizer.step, optimizer.zero_grad"),
+    (2, "on_step"),
+    (1, "validation_scope"),
+    (1, "loss and metrics on dls.valid"),
+    (1, "on_epoch"),
+)
+
+
+def show_training_loop(learner: TrainingLoop) -> None:
+    """Print the loop of `fit`, and at each of its hooks the callbacks that act there, in their order.
+
+    Hooks that nobody uses are left out: they are not called.
+    """
+    print("\n".join(training_loop(learner)))
+
+
+def training_loop(learner: TrainingLoop) -> list[str]:
+    """The lines that `show_training_loop` prints."""
+    lines: list[str] = []
+    for depth, text in _LOOP:
+        indent = "    " * depth
+        if not text.isidentifier():
+            lines.append(f"{indent}{text}")
+            continue
+        acting = [type(callback).__name__ for callback in overriding(learner.callbacks, text)]
+        if acting:
+            around = text.endswith("_scope")
+            lines.append(f"{indent}{'within ' if around else '- '}{text}: {', '.join(acting)}")
+    return lines

@@ -18,7 +18,7 @@ from plainlearn.data.dataset import shown
 from plainlearn.metrics.functions import accuracy, error_rate
 from plainlearn.metrics.intervals import bootstrapped, wilson
 from plainlearn.metrics.meter import Average, Meter
-from plainlearn.train.loop import Learner
+from plainlearn.train.learner import Learner
 from plainlearn.train.state import bare
 from plainlearn.train.step import loss_name
 

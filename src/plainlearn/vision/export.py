@@ -24,8 +24,8 @@ from plainlearn.inference.output_spec import output_spec_of, probabilities
 from plainlearn.inference.registry import KINDS
 from plainlearn.inference.serialize import to_plain
 from plainlearn.models.model import VisionModel
-from plainlearn.train.loop import Learner
-from plainlearn.train.prediction import fit_calibration
+from plainlearn.train.calibration import fit_calibration
+from plainlearn.train.learner import Learner
 from plainlearn.train.state import bare, model_state
 from plainlearn.vision.card_facts import card_of
 from plainlearn.vision.file_loaders import FileLoaders, reading_of, spec_of

@@ -23,9 +23,9 @@ from plainlearn.models.unet import create_unet_model
 from plainlearn.models.weights import WeightsFile
 from plainlearn.optim.groups import Splitter
 from plainlearn.train.callback import Callback
-from plainlearn.train.loop import Learner
-from plainlearn.train.precision import Precision, quickest_safe
+from plainlearn.train.learner import Learner
 from plainlearn.train.probe import is_class_loss
+from plainlearn.train.step import Precision, quickest_safe
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.export import export
 from plainlearn.vision.show_results import show_results

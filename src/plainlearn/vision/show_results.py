@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data.block_loaders import BlockLoaders, Grid, show_samples
-from plainlearn.train.loop import Learner
+from plainlearn.train.learner import Learner
 
 if TYPE_CHECKING:
     from plainlearn.core.figures import Axes

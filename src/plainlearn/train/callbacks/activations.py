@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.step import Result
+from plainlearn.train.callback import Callback, Loop
+from plainlearn.train.step import Result
 
 NEAR_ZERO: Final = 0.05
 BINS: Final = 40
@@ -53,7 +50,7 @@ class ActivationStats(Callback):
         self._hists: list[Tensor] = []  # (layers, bins) a step
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         chosen = list(_layers(learner.model)) if self.modules is None else self.modules
         if not chosen:
             raise ArgumentError(
@@ -81,7 +78,7 @@ class ActivationStats(Callback):
         hist = values.histc(BINS, -LARGEST, LARGEST) if self.with_hist else None
         self._this_step[number] = stats, hist
 
-    def on_step(self, learner: Learner, result: Result) -> None:
+    def on_step(self, learner: Loop, result: Result) -> None:
         self._steps += 1
         seen, self._this_step = self._this_step, {}
         if not seen:

@@ -6,7 +6,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.core.tensors import find_batch_size, to_device
-from plainlearn.train.callback import Callback
-from plainlearn.train.step import apply_model, split_batch
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.step import Result
+from plainlearn.train.callback import Callback, Loop
+from plainlearn.train.step import Result, apply_model, split_batch
 
 
 class _Averaging(Callback):
@@ -39,7 +35,7 @@ class _Averaging(Callback):
         self._live: dict[str, Tensor] = {}
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         self._live = dict(_averaged(learner.model))
         if not self._live:
             raise ArgumentError(
@@ -57,7 +53,7 @@ class _Averaging(Callback):
             self._live = {}
 
     @contextmanager
-    def validation_scope(self, learner: Learner) -> Generator[None]:
+    def validation_scope(self, learner: Loop) -> Generator[None]:
         if not self.count:
             yield
             return
@@ -68,7 +64,7 @@ class _Averaging(Callback):
         finally:
             _copy(last, self._live)
 
-    def on_step(self, learner: Learner, result: Result) -> None:
+    def on_step(self, learner: Loop, result: Result) -> None:
         moved, self._seen = learner.steps_done != self._seen, learner.steps_done
         if not moved or not self.begins(learner):  # gradients of several batches may be gathering
             return
@@ -76,7 +72,7 @@ class _Averaging(Callback):
             self.take_in(average, live)
         self.count += 1
 
-    def begins(self, learner: Learner) -> bool:
+    def begins(self, learner: Loop) -> bool:
         """Whether the step just made counts."""
         return True
 
@@ -84,7 +80,7 @@ class _Averaging(Callback):
     def take_in(self, average: list[Tensor], live: list[Tensor]) -> None:
         """Move the averages towards the weights of a step; `count` were before it."""
 
-    def settle(self, learner: Learner) -> None:
+    def settle(self, learner: Loop) -> None:
         """What the model needs once it has the averaged weights for good."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,7 +147,7 @@ class SWA(_Averaging):
         self._ran: dict[_NormBase, int] = {}
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         learner.share_done  # noqa: B018  found out now whether it is known
         self._ran = {norm: _batches_seen(norm) for norm in _norms(learner.model)}
         try:
@@ -160,13 +156,13 @@ class SWA(_Averaging):
         finally:
             self._ran = {}
 
-    def begins(self, learner: Learner) -> bool:
+    def begins(self, learner: Loop) -> bool:
         return learner.share_done >= self.start
 
     def take_in(self, average: list[Tensor], live: list[Tensor]) -> None:
         get_swa_multi_avg_fn()(average, live, self.count)
 
-    def settle(self, learner: Learner) -> None:
+    def settle(self, learner: Loop) -> None:
         # Not torch's `update_bn`: that measures frozen norms too, and under dropout.
         norms = [norm for norm, before in self._ran.items() if _batches_seen(norm) != before]
         if self.update_bn and norms:
@@ -174,7 +170,7 @@ class SWA(_Averaging):
                 measure_norms(learner, norms)
 
 
-def measure_norms(learner: Learner, norms: Sequence[_NormBase]) -> None:
+def measure_norms(learner: Loop, norms: Sequence[_NormBase]) -> None:
     """Give batch norms the mean and variance of their inputs over one pass through the training batches.
 
     All else is in evaluation mode. The loader begins an epoch for it.

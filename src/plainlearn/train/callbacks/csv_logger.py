@@ -7,15 +7,11 @@ import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from plainlearn.core.errors import DataError, StorageError
 from plainlearn.core.wholefile import Mark, check_replaceable
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.recorder import Epoch
+from plainlearn.train.callback import Callback, Epoch, Loop
 
 _COLUMNS: Final = ["epoch", "train_loss", "valid_loss"]
 _TABLE: Final = Mark(",".join(_COLUMNS).encode(), within=32)
@@ -34,13 +30,13 @@ class CSVLogger(Callback):
         self.fname, self.append = fname, append
         self._size: int | None = None  # how long the file is with the rows that count
 
-    def fit_scope(self, learner: Learner) -> AbstractContextManager[Any]:
+    def fit_scope(self, learner: Loop) -> AbstractContextManager[Any]:
         self._size = None
         if learner.ranks.is_main:
             self._check(learner)
         return nullcontext()
 
-    def _check(self, learner: Learner) -> None:
+    def _check(self, learner: Loop) -> None:
         file = learner.path / self.fname
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +59,7 @@ class CSVLogger(Callback):
                     try_="another fname, or append=False",
                 )
 
-    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+    def on_epoch(self, learner: Loop, epoch: Epoch) -> None:
         if not learner.ranks.is_main:
             return
         file = learner.path / self.fname
@@ -74,7 +70,7 @@ class CSVLogger(Callback):
         row = _line([str(epoch.number), *numbers, f"{epoch.seconds:.3f}"])
         self._size = _write_at(file, self._size, header + row)
 
-    def _columns(self, learner: Learner) -> list[str]:
+    def _columns(self, learner: Loop) -> list[str]:
         return [*_COLUMNS, *(meter.name for meter in learner.meters), "time"]
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.recorder import Epoch
-    from plainlearn.train.step import Result
+from plainlearn.train.callback import Callback, Epoch, Loop
+from plainlearn.train.step import Result
 
 _FINE: Final = 1_000_000
 
@@ -33,7 +29,7 @@ class Deadline(Callback):
         self._begun = self._share = self._step = 0.0
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         self._begun = time.perf_counter()
         self._share = self._step = 0.0
         learner.pace = lambda: self._share
@@ -42,7 +38,7 @@ class Deadline(Callback):
         finally:
             learner.pace = None
 
-    def on_step(self, learner: Learner, result: Result) -> None:
+    def on_step(self, learner: Loop, result: Result) -> None:
         share = min((time.perf_counter() - self._begun) / self.seconds, 1.0)
         share = learner.ranks.agree(round(share * _FINE)) / _FINE
         # Not much longer than the last one: between two epochs lies a validation.
@@ -51,7 +47,7 @@ class Deadline(Callback):
         if self._share + self._step >= 1:  # another one would be too much
             learner.stop_reason = f"the {self.seconds:.0f} seconds that it had are over"
 
-    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+    def on_epoch(self, learner: Loop, epoch: Epoch) -> None:
         if not learner.stop_reason and learner.epoch + 1 >= learner.epochs:
             learner.epochs += 1
 

@@ -1,4 +1,4 @@
-"""A loss that is nan or infinite ends the run before the optimizer can spread it over the weights."""
+"""A loss that is nan or infinite ends the run, by an error or by a sentence, before the optimizer can spread it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import math
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from plainlearn.core.errors import NonFiniteLossError
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.recorder import Epoch
-    from plainlearn.train.step import Result
+from plainlearn.train.callback import Callback, Epoch, Loop
+from plainlearn.train.step import Result
 
 
 class FiniteLoss(Callback):
@@ -32,13 +27,13 @@ class FiniteLoss(Callback):
         self._sent: deque[tuple[int, Tensor, torch.cuda.Event]] = deque()
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         try:
             yield
         finally:
             self._sent.clear()
 
-    def on_gradients(self, learner: Learner, result: Result) -> None:
+    def on_gradients(self, learner: Loop, result: Result) -> None:
         loss = result.loss
         if loss.is_cuda:
             self._send(learner, loss)
@@ -46,17 +41,17 @@ class FiniteLoss(Callback):
         elif not math.isfinite(value := loss.item()):
             raise _error(value, learner, learner.batches_done)
 
-    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+    def on_epoch(self, learner: Loop, epoch: Epoch) -> None:
         self._look(learner, wait=True)
 
-    def _send(self, learner: Learner, loss: Tensor) -> None:
+    def _send(self, learner: Loop, loss: Tensor) -> None:
         copied = torch.empty((), dtype=loss.dtype, pin_memory=True)
         copied.copy_(loss.detach(), non_blocking=True)
         arrived = torch.cuda.Event()
         arrived.record()
         self._sent.append((learner.batches_done, copied, arrived))
 
-    def _look(self, learner: Learner, *, wait: bool) -> None:
+    def _look(self, learner: Loop, *, wait: bool) -> None:
         while self._sent and (wait or self._sent[0][2].query()):
             batch, copied, arrived = self._sent.popleft()
             if wait:
@@ -65,7 +60,7 @@ class FiniteLoss(Callback):
                 raise _error(value, learner, batch)
 
 
-def _error(value: float, learner: Learner, batch: int) -> NonFiniteLossError:
+def _error(value: float, learner: Loop, batch: int) -> NonFiniteLossError:
     rates = " to ".join(f"{rate:g}" for rate in learner.current_rates())
     return NonFiniteLossError(
         f"the training loss became {value:g} in epoch {learner.epoch}, batch {batch}; the run was stopped. "
@@ -73,3 +68,22 @@ def _error(value: float, learner: Learner, batch: int) -> NonFiniteLossError:
         "a loss that divides by zero or takes the log of it",
         try_=f"lr={learner.rates[-1] / 10:g} with a new model, or learn.dls.one_batch() to look for nan",
     )
+
+
+class TerminateOnNaN(Callback):
+    """Turns the error of a loss that is nan or infinite into the `stop_reason` of the run, which ends before its next line.
+
+    Every learner looks at its losses anyway (`FiniteLoss`), and raises before the optimizer moves; this
+    callback catches that. So a program goes on, with the weights of the last good step, and the epoch is
+    not validated. Callbacks before it in the list see a run that ended; those behind it, one that failed.
+    """
+
+    @contextmanager
+    def fit_scope(self, learner: Loop) -> Generator[None]:
+        try:
+            yield
+        except NonFiniteLossError as error:
+            learner.stop_reason = error.what
+
+
+TerminateOnNaNCallback = TerminateOnNaN  # the course's name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +12,8 @@ from torch import Tensor
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.tensors import find_batch_size
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.step import Result
+from plainlearn.train.callback import Callback, Loop
+from plainlearn.train.step import Result
 
 
 class GradientAccumulation(Callback):
@@ -34,11 +31,11 @@ class GradientAccumulation(Callback):
         self._seen = self._latest = 0  # items since the last move, and in the batch before
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         self._seen = self._latest = 0
         yield
 
-    def on_batch(self, learner: Learner, batch: Any) -> Any:
+    def on_batch(self, learner: Loop, batch: Any) -> Any:
         items = find_batch_size(batch)
         if self._seen and items != self._latest:
             # What is there counts in units of this batch, whose gradient is about to be added.
@@ -46,7 +43,7 @@ class GradientAccumulation(Callback):
         self._seen, self._latest = self._seen + items, items
         return batch
 
-    def on_gradients(self, learner: Learner, result: Result) -> bool:
+    def on_gradients(self, learner: Loop, result: Result) -> bool:
         ends = learner.batches_done + 1 == learner.steps_of_epoch
         if self._seen < self.n_acc and not ends:
             return False
@@ -69,7 +66,7 @@ class GradientClip(Callback):
         self.max_norm, self.norm_type = max_norm, norm_type
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         behind = learner.callbacks[learner.callbacks.index(self) + 1 :]
         if any(isinstance(callback, GradientAccumulation) for callback in behind):
             raise ArgumentError(
@@ -78,11 +75,11 @@ class GradientClip(Callback):
             )
         yield
 
-    def on_gradients(self, learner: Learner, result: Result) -> None:
+    def on_gradients(self, learner: Loop, result: Result) -> None:
         learner.precision.unscale(learner.optimizer)
         torch.nn.utils.clip_grad_norm_(learner.model.parameters(), self.max_norm, self.norm_type)
 
 
-def _scale(learner: Learner, factor: float) -> None:
+def _scale(learner: Loop, factor: float) -> None:
     gradients: list[Tensor] = [p.grad for p in learner.model.parameters() if p.grad is not None]
     torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]

@@ -7,17 +7,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
-from plainlearn.train.callback import Callback
+from plainlearn.train.callback import Callback, Loop
 from plainlearn.train.step import SupervisedStep, described, loss_name, split_batch
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
 
 
 class MixedTarget(NamedTuple):
@@ -61,7 +58,7 @@ class _Mixing(Callback):
         return type(self).__name__
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         step = learner.step
         if not isinstance(step, SupervisedStep):
             raise ArgumentTypeError(
@@ -79,7 +76,7 @@ class _Mixing(Callback):
         finally:
             learner.step = step
 
-    def on_batch(self, learner: Learner, batch: Any) -> Any:
+    def on_batch(self, learner: Loop, batch: Any) -> Any:
         inputs, targets = split_batch(batch, cast(SupervisedStep, learner.step).inputs)
         for part in inputs:
             if not isinstance(part, Tensor) or not part.is_floating_point():

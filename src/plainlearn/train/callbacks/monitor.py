@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.recorder import Epoch
+from plainlearn.train.callback import Callback, Epoch, Loop
 
 #: Words in the names of numbers that should fall; any other should rise.
 FALLING: Final = ("loss", "error", "mae", "mse", "perplexity", "distance", "divergence")
@@ -49,13 +45,13 @@ class Monitored(Callback):
     def _reset(self) -> None:
         self.best, self.best_epoch, self.waited = math.nan, -1, 0
 
-    def fit_scope(self, learner: Learner) -> AbstractContextManager[Any]:
+    def fit_scope(self, learner: Loop) -> AbstractContextManager[Any]:
         self._index(learner)
         if self.reset_on_fit:
             self._reset()
         return nullcontext()
 
-    def improved(self, learner: Learner, epoch: Epoch) -> bool:
+    def improved(self, learner: Loop, epoch: Epoch) -> bool:
         """Take in an epoch's row; whether it is the best until now."""
         value = epoch.values[self._index(learner)]
         gain = value - self.best if self.rises else self.best - value
@@ -67,7 +63,7 @@ class Monitored(Callback):
             self.waited += 1
         return better
 
-    def _index(self, learner: Learner) -> int:
+    def _index(self, learner: Loop) -> int:
         names = ["train_loss", "valid_loss", *(meter.name for meter in learner.meters)]
         # Without validation data all others are nan, and the best of them would be none.
         there = names if learner.dls.valid is not None else names[:1]

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.tensorfile import TENSORFILE
 from plainlearn.core.wholefile import check_replaceable
-from plainlearn.train.callback import overriding
+from plainlearn.train.callback import Epoch, Loop, overriding
 from plainlearn.train.callbacks.monitor import Monitored
-from plainlearn.train.saving import file_of
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
-    from plainlearn.train.recorder import Epoch
+from plainlearn.train.saving import file_of, load, save
 
 
 class SaveModel(Monitored):
@@ -49,7 +45,7 @@ class SaveModel(Monitored):
         self.fname, self.every_epoch, self.at_end, self.with_opt = fname, int(every_epoch), at_end, with_opt
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         self._refuse_averages_first(learner)
         self._refuse_files_of_others(learner)
         with super().fit_scope(learner):
@@ -57,9 +53,9 @@ class SaveModel(Monitored):
         if self.at_end:
             self._save(learner, self.fname)
         elif not self.every_epoch and self.best_epoch >= 0:
-            learner.load(self.fname, with_opt=self.with_opt)
+            load(learner, self.fname, with_opt=self.with_opt)
 
-    def on_epoch(self, learner: Learner, epoch: Epoch) -> None:
+    def on_epoch(self, learner: Loop, epoch: Epoch) -> None:
         better = self.improved(learner, epoch)
         if self.every_epoch:
             if (epoch.number + 1) % self.every_epoch == 0:
@@ -67,13 +63,13 @@ class SaveModel(Monitored):
         elif better:
             self._save(learner, self.fname)
 
-    def _save(self, learner: Learner, name: str) -> None:
+    def _save(self, learner: Loop, name: str) -> None:
         if learner.ranks.is_main:
             with learner.as_validated():
-                learner.save(name, with_opt=self.with_opt, force=None)
+                save(learner, name, with_opt=self.with_opt, force=None)
         learner.ranks.agree(0)  # nobody goes on, and may be to load it, before it is there
 
-    def _refuse_files_of_others(self, learner: Learner) -> None:
+    def _refuse_files_of_others(self, learner: Loop) -> None:
         """Before the run, not when it wants to save."""
         names = [self.fname]
         if self.every_epoch:
@@ -84,7 +80,7 @@ class SaveModel(Monitored):
         for name in names:
             check_replaceable(file_of(learner, name), TENSORFILE, force=None, other="another fname")
 
-    def _refuse_averages_first(self, learner: Learner) -> None:
+    def _refuse_averages_first(self, learner: Loop) -> None:
         before = learner.callbacks[: learner.callbacks.index(self)]
         for callback in overriding(before, "validation_scope"):
             name = type(callback).__name__

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plainlearn.core.errors import ArgumentError
 from plainlearn.optim.optimizers import momentum_of, set_momentum
 from plainlearn.optim.schedules import Schedule
-from plainlearn.train.callback import Callback
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
+from plainlearn.train.callback import Callback, Loop
 
 
 class Scheduled(Callback):
@@ -28,7 +25,7 @@ class Scheduled(Callback):
         self._moving: list[dict[str, Any]] = []  # the groups that have a momentum
 
     @contextmanager
-    def fit_scope(self, learner: Learner) -> Generator[None]:
+    def fit_scope(self, learner: Loop) -> Generator[None]:
         groups = getattr(learner.optimizer, "param_groups", None)
         if groups is None:
             raise ArgumentError(
@@ -46,7 +43,7 @@ class Scheduled(Callback):
                     set_momentum(group, momentum)
             self._moving = []
 
-    def on_batch(self, learner: Learner, batch: Any) -> Any:
+    def on_batch(self, learner: Loop, batch: Any) -> Any:
         done = learner.share_done
         factor = self.factor(done)
         for group in learner.optimizer.param_groups:

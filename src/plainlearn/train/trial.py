@@ -1,12 +1,13 @@
-"""A learner's twin: trains, or breaks, as the learner would, and leaves no trace on it."""
+"""A trial run: it trains, or breaks, as the learner would, and leaves no trace on it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,29 +15,61 @@ from torch import nn
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.train.callback import Callback
 from plainlearn.train.callbacks.finite import FiniteLoss
+from plainlearn.train.loop import TrainingLoop
 
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
+#: A trial is of the class of what it is a trial of.
+AnyTraining = TypeVar("AnyTraining", bound=TrainingLoop)
 
 
 @contextmanager
-def twin_of(learner: Learner) -> Generator[Learner]:
-    """A second learner over the same model and data, to try things with, and everything as it was afterwards.
+def trial_of(learner: AnyTraining) -> Generator[AnyTraining]:
+    """A second loop over the same model and data, to try things with, and everything as it was afterwards.
 
     It has an optimizer of its own, fresh, and copies of those callbacks that have a say in a step: the
     ones with `on_batch` or `on_gradients`. Those that only watch, print or save take no part, nor does
     `FiniteLoss`. Put back are the model's values, gradients and modes, the loaders' positions and the random state.
     """
-    twin = copy.copy(learner)
+    trial = copy.copy(learner)
     # A function of its own, so that the optimizer that is there, with what it remembers, does not seem to be the one wanted.
-    twin.opt_func = partial(learner.opt_func) if callable(learner.opt_func) else learner.opt_func
-    twin.callbacks = _with_a_say(learner)
+    trial.opt_func = partial(learner.opt_func) if callable(learner.opt_func) else learner.opt_func
+    trial.callbacks = _copies_of_those_that_affect_a_step(learner)
     with ExitStack() as scopes:
         scopes.enter_context(preserve_random_state())
         for loader in (learner.dls.train, learner.dls.valid):
             scopes.enter_context(undisturbed(loader))
         scopes.enter_context(model_kept(learner.model))
-        yield twin
+        yield trial
+
+
+@dataclass(frozen=True)
+class TrialLoaders:
+    """Training batches and no validation."""
+
+    train: Any
+    n_inp: int | None
+    valid: None = None
+
+
+class Cycled:
+    """`count` batches of a loader, going round when it has fewer."""
+
+    def __init__(self, loader: Any, count: int) -> None:
+        self.loader, self.count = loader, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        left = self.count
+        while left:
+            begun_with = left
+            for batch in self.loader:
+                yield batch
+                left -= 1
+                if not left:
+                    return
+            if left == begun_with:
+                return  # there is nothing in it, and the loop says so
 
 
 def affects_step(callback: Callback) -> bool:
@@ -48,7 +81,7 @@ def affects_step(callback: Callback) -> bool:
     return changes and not isinstance(callback, FiniteLoss)
 
 
-def _with_a_say(learner: Learner) -> list[Callback]:
+def _copies_of_those_that_affect_a_step(learner: TrainingLoop) -> list[Callback]:
     changes = [callback for callback in learner.callbacks if affects_step(callback)]
     # What a callback points at, such as the model, is not copied with it.
     shared: dict[int, Any] = {

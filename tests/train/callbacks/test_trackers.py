@@ -11,10 +11,7 @@ import pytest
 
 from plainlearn.core.errors import MissingExtraError
 from plainlearn.train import Callback, Learner
-from plainlearn.train.callbacks.mlflow import MLflowCallback
-from plainlearn.train.callbacks.tensorboard import TensorBoardCallback
-from plainlearn.train.callbacks.tracker import Tracker
-from plainlearn.train.callbacks.wandb import WandbCallback
+from plainlearn.train.callbacks.trackers import MLflowCallback, TensorBoardCallback, Tracker, WandbCallback
 
 Make = Callable[..., Learner]
 

@@ -17,9 +17,9 @@ from patience import PATIENCE
 from plainlearn.core.errors import ArgumentError, DataError, MetricError
 from plainlearn.data import DataLoader
 from plainlearn.metrics.meter import meter_of
-from plainlearn.train.ranks import ALONE, Ranks, ranks
+from plainlearn.train.distributed import ALONE, Ranks, ranks
 
-SCRIPT = Path(__file__).with_name("ranks_script.py")
+SCRIPT = Path(__file__).with_name("distributed_script.py")
 
 
 def run(mode: str, out: Path, processes: int, bs: int) -> subprocess.CompletedProcess[str]:

@@ -1,16 +1,15 @@
-"""Predict one item, and be honest about how sure that is. How an item becomes a batch, the loaders know."""
+"""Calibration: the temperature that makes a learner as sure as it is right, found on the validation set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from plainlearn.core.errors import ArgumentError, LossError
-from plainlearn.losses.activations import decoding_of
+from plainlearn.core.errors import LossError
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from plainlearn.metrics.calibration import (
     calibration_error,
@@ -20,34 +19,14 @@ from plainlearn.metrics.calibration import (
     worth_scaling,
     yes_no_calibration_error,
 )
+from plainlearn.train.loop import TrainingLoop
+from plainlearn.train.predictions import get_preds
 from plainlearn.train.step import loss_name
-
-if TYPE_CHECKING:
-    from plainlearn.train.loop import Learner
 
 _FEW: Final = 1000  # items, on more of which an honest model shows next to no error
 
 
-def predict(learner: Learner, item: Any) -> tuple[Any, Tensor, Tensor]:
-    """`(label, index, probabilities)` for one item: a path, bytes, a picture, whatever the first getter reads.
-
-    The transforms are those of validation. Of several targets each part is a tuple. Nothing is printed.
-    """
-    dls: Any = learner.dls
-    if not hasattr(dls, "test_dl"):
-        raise ArgumentError(
-            f"{type(dls).__name__} do not say how an item becomes a batch",
-            try_="learn.get_preds(dl=[(batch,)]), or loaders of a DataBlock",
-        )
-    values = learner.get_preds(dl=dls.test_dl([item], bs=1, num_workers=0))[0]
-    answer = decoding_of(learner.loss_func)(values)
-    targets = dls.blocks[dls.n_inp :]
-    if not isinstance(values, Tensor) or len(targets) != 1:
-        return answer, answer, values
-    return targets[0].decode(answer[0]), answer[0], values[0]
-
-
-def calibrate(learner: Learner) -> dict[str, float]:
+def calibrate(learner: TrainingLoop) -> dict[str, float]:
     """Find the temperature that makes probabilities honest on the validation set, and use it from now on.
 
     Outputs are divided by it before the softmax, or of several labels before the sigmoid; no answer changes by that,
@@ -58,7 +37,7 @@ def calibrate(learner: Learner) -> dict[str, float]:
     error that a perfectly honest model would show on them.
     Raises `LossError` where the loss has no temperature: only ours of classes or labels has.
     """
-    outputs, targets = learner.get_preds(act=lambda outputs: outputs)
+    outputs, targets = get_preds(learner, act=lambda outputs: outputs)
     found = fit_calibration(learner.loss_func, outputs, targets)
     if not found:
         raise LossError(
