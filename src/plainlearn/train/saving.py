@@ -46,9 +46,7 @@ def file_of(learner: Loop, name: str | PurePath) -> Path:
     return learner.path / learner.model_dir / (text if text.endswith(SUFFIX) else text + SUFFIX)
 
 
-def save(
-    learner: Loop, file: str | PurePath, with_opt: bool = True, *, force: bool | None = False
-) -> Path:
+def save(learner: Loop, file: str | PurePath, with_opt: bool = True, *, force: bool | None = False) -> Path:
     """Write weights, classes and, with `with_opt`, what the optimizer remembers, to `path/model_dir/file.safetensors`.
 
     `file` may hold folders (`"runs/stage-1"`); they are made. Returns the path. The file is replaced at once or
