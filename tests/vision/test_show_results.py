@@ -15,9 +15,8 @@ from torch import nn
 from plainlearn.core.errors import ArgumentError
 from plainlearn.data import DataLoaders
 from plainlearn.train import Learner
-from plainlearn.vision.learner import vision_learner
+from plainlearn.vision.learner import show_results, vision_learner
 from plainlearn.vision.loaders import ImageDataLoaders, SegmentationDataLoaders
-from plainlearn.vision.show_results import show_results
 
 matplotlib.use("Agg")
 

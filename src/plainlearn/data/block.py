@@ -21,7 +21,7 @@ from plainlearn.data.label import Column, Getter, itself
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import Transforms, as_transforms
-from plainlearn.data.validate_items import usable, warn_of_alike_names
+from plainlearn.data.validate_items import leave_out_unusable, warn_of_alike_names
 from plainlearn.datasets.remote import is_url
 
 Columns: TypeAlias = Column | Sequence[Column]
@@ -186,7 +186,7 @@ class DataBlock:
         dataset = self.dataset(items)
         left_out: Sequence[Sequence[LeftOut]] = ((), ())
         if check:
-            splits, left_out = usable(dataset, splits, strict=strict)
+            splits, left_out = leave_out_unusable(dataset, splits, strict=strict)
         datasets = Datasets.from_split(dataset, splits, left_out)
         if check:
             warn_of_alike_names(datasets.train.blocks[self.n_inp :])

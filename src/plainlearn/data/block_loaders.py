@@ -26,7 +26,7 @@ from plainlearn.data.dataset import (
     ToModel,
     fresh_generator,
     listed,
-    naming,
+    noting_item,
     refuse,
 )
 from plainlearn.data.items import Item
@@ -143,7 +143,7 @@ class BlockLoaders(DataLoaders):
             if isinstance(block, Checks):
                 refuse(block, items, dataset.values(position), "test")
             elif items:  # what no getter can read is found now, not in the first batch
-                with naming(items[0]):
+                with noting_item(items[0]):
                     dataset.getters[position](items[0])
         workers = self.num_workers if num_workers is None else num_workers
         return self._loader(

@@ -215,12 +215,12 @@ def finished(block: Block, field: Field) -> Field:
 class Examined:
     """What a block finds in all its values: by place, why some cannot be used.
 
-    `marks` are equal for values of equal contents, unknown unless there is one for each value; `frames` are, by
+    `digests` are equal for values of equal contents, unknown unless there is one for each value; `frames` are, by
     place, the (height, width) of pictures, where they are known.
     """
 
     problems: Mapping[int, str] = field(default_factory=dict[int, str])
-    marks: Sequence[str] = ()
+    digests: Sequence[str] = ()
     frames: Mapping[int, Frame] = field(default_factory=dict[int, Frame])
 
 

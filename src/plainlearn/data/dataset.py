@@ -128,7 +128,7 @@ class BlockDataset:
     def draw(self, index: int, rng: np.random.Generator) -> Sample:
         """Item `index`, with whatever is random in it taken from `rng`; what is placed still waits to be read."""
         item = self.items[index]
-        with naming(item):
+        with noting_item(item):
             pairs = zip(self.openers, self.getters, strict=True)
             things = tuple(opener(getter(item)) for opener, getter in pairs)
             for function in self.functions:
@@ -278,7 +278,7 @@ class Gather:
 
 def _gathered(block: Block, parts: Sequence[Encoded], items: Sequence[Item]) -> Field:
     if isinstance(parts[0], Deferred):
-        return type(parts[0]).joined(parts, [shown(item) for item in items])
+        return type(parts[0]).joined(parts, [describe_item(item) for item in items])
     return block.gather(parts, items)
 
 
@@ -333,12 +333,12 @@ def refuse(block: Block, items: L[Item], values: Sequence[Value], side: str) -> 
         item, reason = bad[0]
         only = "; the vocabulary comes from training" if side == "validation" and block.vocab else ""
         raise DataError(
-            f"{len(bad)} of {len(items)} {side} items cannot be used; the first is {shown(item)}: {reason}{only}",
+            f"{len(bad)} of {len(items)} {side} items cannot be used; the first is {describe_item(item)}: {reason}{only}",
             try_="a split in which training has every label, or vocab= with all of them" if only else "",
         )
 
 
-def shown(item: Item) -> str:
+def describe_item(item: Item) -> str:
     """An item in a sentence: a path as it is, a table's row on one line."""
     if isinstance(item, os.PathLike):
         return str(cast("os.PathLike[str]", item))
@@ -348,12 +348,12 @@ def shown(item: Item) -> str:
 
 
 @contextmanager
-def naming(item: Item) -> Generator[None]:
+def noting_item(item: Item) -> Generator[None]:
     """Note the item on an error that passes."""
     try:
         yield
     except Exception as error:
-        error.add_note(f"the item is {shown(item)}")
+        error.add_note(f"the item is {describe_item(item)}")
         raise
 
 
@@ -378,7 +378,7 @@ class LazyValues(Sequence[Value]):
         return len(self.items)
 
     def __getitem__(self, index: Any) -> Value:
-        with naming(self.items[index]):
+        with noting_item(self.items[index]):
             return self.getter(self.items[index])
 
     def __iter__(self) -> Iterator[Value]:
@@ -387,7 +387,7 @@ class LazyValues(Sequence[Value]):
             try:
                 value = self.getter(item)
             except Exception as error:
-                error.add_note(f"the item is {shown(item)}")
+                error.add_note(f"the item is {describe_item(item)}")
                 raise
             yield value
 

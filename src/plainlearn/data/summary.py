@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import FieldGeometry, HasLabels, finished
-from plainlearn.data.dataset import BlockDataset, Gather, encoded, shown
+from plainlearn.data.dataset import BlockDataset, Gather, describe_item, encoded
 from plainlearn.data.items import Item, Source
 from plainlearn.data.split import Splits, Splitter
 from plainlearn.data.transform import Encoded, Field, Thing, Transform, for_side
@@ -53,7 +53,7 @@ class Summary:
 
     def sample(self, dataset: BlockDataset) -> None:
         item = dataset.items[0]
-        self.write(f"\nOne sample: {shown(item)}")
+        self.write(f"\nOne sample: {describe_item(item)}")
         rng = np.random.default_rng(0)
         things: list[Any] = []
         for block, getter, opener in zip(dataset.blocks, dataset.getters, dataset.openers, strict=True):
@@ -109,7 +109,7 @@ class Summary:
         except Exception as error:
             self.write(f"\nThis failed while {what}: {error}")
             for index, item in enumerate(items):
-                self.write(f"  item {index}: {shown(item)}{self.sizes(dataset, index)}")
+                self.write(f"  item {index}: {describe_item(item)}{self.sizes(dataset, index)}")
             raise
 
     @staticmethod

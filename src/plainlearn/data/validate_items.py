@@ -14,7 +14,7 @@ from typing import Any
 from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Audits, Block, Checks, Examined, Examines, HasLabels
-from plainlearn.data.dataset import BlockDataset, Datasets, LazyValues, LeftOut, shown
+from plainlearn.data.dataset import BlockDataset, Datasets, LazyValues, LeftOut, describe_item
 from plainlearn.data.items import Item
 from plainlearn.data.label import Value
 from plainlearn.data.split import Splits
@@ -28,7 +28,7 @@ class DataWarning(UserWarning):
     """Something about the data that training can live with, and a person should know."""
 
 
-def usable(
+def leave_out_unusable(
     dataset: BlockDataset, splits: Splits, *, strict: bool = False
 ) -> tuple[Splits, tuple[L[LeftOut], L[LeftOut]]]:
     """The splits without the items that a block cannot use, and these, with the reasons, on each side.
@@ -36,19 +36,19 @@ def usable(
     Warns, with names, of them and of what makes a score doubtful. Raises `DataError` if nothing is left on one side,
     if a class loses all its training items, and with `strict` for any item that cannot be used.
     """
-    search = _Search(dataset, splits)
-    problems = search.problems
+    found = _Validation(dataset, splits)
+    problems = found.problems
     if problems:
-        search.refuse(strict=strict)
+        found.refuse(strict=strict)
         lines = [
             f"{_count(len(problems), len(dataset))} cannot be used and {_are(len(problems))} left out:",
-            *_first_lines(search.told),
+            *_first_lines(found.messages),
             "dls.left_out holds all of them; nothing is deleted, and strict=True would stop here.",
         ]
         warn("\n".join(lines))
-    if doubts := search.doubts():
-        warn("\n".join([*doubts, "dls.check() shows all of this, and more."]))
-    left_out = {search.order[place]: reason for place, reason in problems.items()}
+    if doubtful := found.doubtful():
+        warn("\n".join([*doubtful, "dls.check() shows all of this, and more."]))
+    left_out = {found.order[place]: reason for place, reason in problems.items()}
     train, valid = (
         (
             L([index for index in side if index not in left_out]),
@@ -59,7 +59,7 @@ def usable(
     return (train[0], valid[0]), (train[1], valid[1])
 
 
-class _Search:
+class _Validation:
     """All items, training first, with what the blocks say of them. A place is one in this order."""
 
     def __init__(self, dataset: BlockDataset, splits: Splits) -> None:
@@ -75,23 +75,23 @@ class _Search:
             first = {**each.problems, **first}
         # A function of the user's own may make them fit before they are placed in their picture.
         if not any(isinstance(each, Function) for each in dataset.item_tfms):
-            first = {**self.misfits(found), **first}
+            first = {**self.wrong_sizes(found), **first}
         self.problems = dict(sorted(first.items()))
-        self.told = [_named(self.items[place], reason) for place, reason in self.problems.items()]
-        self.marks = [each.marks for each in found[: self.n_inp]]
+        self.messages = [_named(self.items[place], reason) for place, reason in self.problems.items()]
+        self.digests = [each.digests for each in found[: self.n_inp]]
 
-    def misfits(self, found: Sequence[Examined]) -> dict[int, str]:
+    def wrong_sizes(self, found: Sequence[Examined]) -> dict[int, str]:
         """Masks that are not of the size of their sample's picture, which is that of the first block."""
-        told: dict[int, str] = {}
+        lines: dict[int, str] = {}
         for block, getter, each in zip(self.blocks, self.getters, found, strict=True):
             for place, (height, width) in each.frames.items() if block.geometry == "mask" else ():
                 frame = found[0].frames.get(place, (height, width))
                 if frame != (height, width):
-                    told[place] = (
-                        f"the mask {shown(getter(self.items[place]))} is {height} × {width} and its image "
+                    lines[place] = (
+                        f"the mask {describe_item(getter(self.items[place]))} is {height} × {width} and its image "
                         f"{frame[0]} × {frame[1]}; expected the same"
                     )
-        return told
+        return lines
 
     def side(self, place: int) -> int:
         return int(place >= self.trained)
@@ -99,7 +99,7 @@ class _Search:
     def refuse(self, *, strict: bool) -> None:
         """Raise where leaving out is not enough, or not wanted."""
         problems, total = self.problems, len(self.items)
-        named = "\n" + "\n".join(_first_lines(self.told))
+        named = "\n" + "\n".join(_first_lines(self.messages))
         if len(problems) == total:
             raise DataError(f"none of the {total} items can be used:{named}")
         lost = Counter(self.side(place) for place in problems)
@@ -119,14 +119,14 @@ class _Search:
     def refuse_lost_classes(self, position: int) -> None:
         block, before, after = self.blocks[position], Counter[Any](), Counter[Any]()
         reasons: dict[Any, str] = {}
-        told = dict(zip(self.problems, self.told, strict=True))
+        lines = dict(zip(self.problems, self.messages, strict=True))
         for place, labels in enumerate(self.labels(position)[: self.trained]):
             before.update(labels)
-            if place not in told:
+            if place not in lines:
                 after.update(labels)
                 continue
             for label in labels:
-                reasons.setdefault(label, told[place])
+                reasons.setdefault(label, lines[place])
         gone = [label for label in before if not after[label]]
         if gone:
             rest = "" if len(gone) == 1 else f" (and {len(gone) - 1} more such classes)"
@@ -140,39 +140,41 @@ class _Search:
         """The labels of every item, where the block has such; those that it refuses count as none."""
         return labels_of(self.blocks[position], LazyValues(self.items, self.getters[position]))
 
-    def doubts(self) -> list[str]:
+    def doubtful(self) -> list[str]:
         """What equal inputs say against the split and the labels, a sentence each."""
-        if not self.marks or any(len(marks) != len(self.items) for marks in self.marks):
+        if not self.digests or any(len(digests) != len(self.items) for digests in self.digests):
             return []
         same: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-        for place, marks in enumerate(zip(*self.marks, strict=True)):
-            if place not in self.problems and all(marks):
-                same[marks].append(place)
+        for place, digests in enumerate(zip(*self.digests, strict=True)):
+            if place not in self.problems and all(digests):
+                same[digests].append(place)
         groups = [group for group in same.values() if len(group) > 1]
         if not groups:
             return []
         what = self.blocks[0].name.lower()
         leaks = [group for group in groups if len({self.side(place) for place in group}) > 1]
-        told: list[str] = []
+        lines: list[str] = []
         if leaks:
-            told.append(
+            lines.append(
                 f"the same {what} is in training and in validation, so the score would flatter the model "
                 f"({_times(leaks)}): {self.pair(leaks[0], [self.side(place) for place in leaks[0]])}"
             )
         for position in range(self.n_inp, len(self.blocks)):
             labels = self.labels(position)
-            torn = [group for group in groups if len({frozenset(labels[place]) for place in group}) > 1]
-            if torn:
-                told.append(
-                    f"the same {what} has different labels ({_times(torn)}): "
-                    f"{self.pair(torn[0], [frozenset(labels[place]) for place in torn[0]])}"
+            conflicting = [
+                group for group in groups if len({frozenset(labels[place]) for place in group}) > 1
+            ]
+            if conflicting:
+                lines.append(
+                    f"the same {what} has different labels ({_times(conflicting)}): "
+                    f"{self.pair(conflicting[0], [frozenset(labels[place]) for place in conflicting[0]])}"
                 )
-        return told
+        return lines
 
-    def pair(self, group: Sequence[int], told_apart_by: Sequence[Any]) -> str:
-        """Two of a group that differ: `told_apart_by` says in what."""
-        other = next(place for place, by in zip(group, told_apart_by, strict=True) if by != told_apart_by[0])
-        return " = ".join(shown(self.getters[0](self.items[place])) for place in (group[0], other))
+    def pair(self, group: Sequence[int], values: Sequence[Any]) -> str:
+        """Two of a group that differ in these `values`."""
+        other = next(place for place, value in zip(group, values, strict=True) if value != values[0])
+        return " = ".join(describe_item(self.getters[0](self.items[place])) for place in (group[0], other))
 
 
 def alike_names(labels: Iterable[Any]) -> list[list[str]]:
@@ -259,12 +261,12 @@ def warn(text: str) -> None:
 
 def _named(item: Item, reason: str) -> str:
     """The reason, which names the file, with the item in front unless it is but its file."""
-    return reason if isinstance(item, (str, os.PathLike, tuple)) else f"{shown(item)}: {reason}"
+    return reason if isinstance(item, (str, os.PathLike, tuple)) else f"{describe_item(item)}: {reason}"
 
 
-def _first_lines(told: Sequence[str]) -> list[str]:
-    more = [f"  … and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []
-    return [*(f"  {line}" for line in told[:_SHOWN]), *more]
+def _first_lines(lines: Sequence[str]) -> list[str]:
+    more = [f"  … and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return [*(f"  {line}" for line in lines[:_SHOWN]), *more]
 
 
 def _count(some: int, total: int) -> str:

@@ -19,7 +19,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Examined, Frame, Geometry, Metric
-from plainlearn.data.dataset import shown
+from plainlearn.data.dataset import describe_item
 from plainlearn.data.items import Item
 from plainlearn.data.label import Value
 from plainlearn.data.target_specs import MaskSpec
@@ -109,12 +109,12 @@ class ImageBlock(Block):
         return decode_for(moves, self.spec, value, train=train)
 
     def examine(self, values: Sequence[Value]) -> Examined:
-        unknown = _opens_itself(self, ImageBlock) or self.mode is None
-        files, problems = ({}, {}) if unknown else files_among(values)
+        opens_files = self.mode is not None and not _opens_itself(self, ImageBlock)
+        files, problems = files_among(values) if opens_files else ({}, {})
         facts = dict(zip(files, gather(list(files.values())), strict=True))
         problems |= {place: fact.problem for place, fact in facts.items() if fact.problem}
-        marks = [facts[place].digest if place in facts else "" for place in range(len(values))]
-        return Examined(problems, marks, _frames(facts))
+        digests = [facts[place].digest if place in facts else "" for place in range(len(values))]
+        return Examined(problems, digests, _frames(facts))
 
     def audit(
         self,
@@ -132,8 +132,8 @@ class ImageBlock(Block):
             return None  # what it looks at are pictures for the eye
         files, _ = files_among(values)
         if len(files) < len(values):
-            strange = next(value for place, value in enumerate(values) if place not in files)
-            raise DataError(f"an image is {describe(strange)}; expected the files of all, to be audited")
+            unknown = next(value for place, value in enumerate(values) if place not in files)
+            raise DataError(f"an image is {describe(unknown)}; expected the files of all, to be audited")
         return audit(list(files.values()), labels, sides, classes=classes, problems=problems, root=root)
 
     def frame(self, thing: NDArray[np.uint8] | ScaledJpeg) -> Frame:
@@ -154,7 +154,7 @@ class ImageBlock(Block):
     def gather(self, parts: Sequence[Tensor], items: Sequence[Item]) -> Tensor:
         first = parts[0].shape
         if any(part.shape != first for part in parts):
-            raise different_sizes([part.shape[1:] for part in parts], [shown(item) for item in items])
+            raise different_sizes([part.shape[1:] for part in parts], [describe_item(item) for item in items])
         return torch.stack(tuple(parts))
 
     def begin_batch(self, batch: Tensor | PendingImage) -> PendingImage:
@@ -206,9 +206,9 @@ class MaskBlock(Block):
         mask = load_mask(value).astype(np.int64)
         if not self.values:
             if self.codes and not 0 <= int(mask.min()) <= int(mask.max()) < len(self.codes):
-                strange = int(mask.max()) if mask.max() >= len(self.codes) else int(mask.min())
+                unknown = int(mask.max()) if mask.max() >= len(self.codes) else int(mask.min())
                 raise DataError(
-                    f"the mask {_named(value)} has the label {strange}; codes name 0 to {len(self.codes) - 1}",
+                    f"the mask {_named(value)} has the label {unknown}; codes name 0 to {len(self.codes) - 1}",
                     try_="values= with the numbers that the files hold, one for each code",
                 )
             return mask
@@ -233,13 +233,13 @@ class MaskBlock(Block):
     def _strange(self, name: str, levels: Sequence[int]) -> str:
         """Why a mask with these numbers cannot be used, or nothing."""
         known = self.values or range(len(self.codes))
-        strange = [level for level in levels if level not in known] if known else []
-        if not strange:
+        unknown = [level for level in levels if level not in known] if known else []
+        if not unknown:
             return ""
         if self.values:
-            return f"the mask {name} has the value {strange[0]}; expected one of {self.values}"
+            return f"the mask {name} has the value {unknown[0]}; expected one of {self.values}"
         return (
-            f"the mask {name} has the label {strange[0]}; codes name 0 to {len(self.codes) - 1} "
+            f"the mask {name} has the label {unknown[0]}; codes name 0 to {len(self.codes) - 1} "
             "(values= is for files with other numbers)"
         )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from plainlearn._version import __version__
 from plainlearn.core.errors import DataError
 from plainlearn.data.block_loaders import BlockLoaders
-from plainlearn.data.dataset import shown
+from plainlearn.data.dataset import describe_item
 from plainlearn.metrics.functions import accuracy, error_rate
 from plainlearn.metrics.intervals import bootstrapped, wilson
 from plainlearn.metrics.meter import Average, Meter
@@ -64,7 +64,7 @@ def _data(dls: BlockLoaders) -> dict[str, Any]:
     digest = hashlib.sha256()
     for side in (dls.datasets.train, dls.datasets.valid):
         for item in side.items:
-            digest.update(shown(item).encode("utf-8", "surrogateescape") + b"\0")
+            digest.update(describe_item(item).encode("utf-8", "surrogateescape") + b"\0")
         digest.update(b"\1")
     try:
         counts = [[label, count] for label, count in dls.datasets.train.counts().items()]
