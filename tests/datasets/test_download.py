@@ -143,7 +143,11 @@ def test_an_archive_is_downloaded_once_and_unpacked_under_its_name(web, home):
     assert untar_data(url) == path
     assert len(web.requests) == 1
     assert files_in(home / "archives") == ["oxford-iiit-pet.tgz"]
-    assert files_in(home / "data") == [".oxford-iiit-pet.json", "oxford-iiit-pet"]
+    assert files_in(home / "data") == [
+        ".oxford-iiit-pet.files",
+        ".oxford-iiit-pet.json",
+        "oxford-iiit-pet",
+    ]
 
 
 def test_an_archive_without_one_top_folder_gets_a_folder_of_its_name(web, home):
@@ -197,13 +201,25 @@ def test_an_empty_folder_is_filled(web, home):
     assert contents(untar_data(web.on("/pets.tgz", web.body(PETS))))
 
 
-def test_force_download_asks_again_and_replaces_the_folder(web):
+def test_force_download_asks_again_and_replaces_what_it_put_there_and_nothing_else(web):
     url = web.on("/pets.tgz", web.body(PETS))
     path = untar_data(url)
-    (path / "images" / "mine.jpg").write_bytes(b"mine")
-    untar_data(url, force_download=True)
-    assert sorted(contents(path)) == ["images/cat.jpg", "images/dog.jpg"]
-    assert len(web.requests) == 2
+    there = contents(path)
+    (path / "images" / "cat.jpg").write_bytes(b"damaged")
+    (path / "models").mkdir()
+    (path / "models" / "mine").write_bytes(b"mine")
+    for requests in (2, 3):  # what was kept once is not taken for ours the next time
+        untar_data(url, force_download=True)
+        assert contents(path) == {**there, "models/mine": b"mine"}
+        assert len(web.requests) == requests
+
+
+def test_force_download_removes_what_the_archive_no_longer_holds(web):
+    url = web.on("/pets.tgz", web.body(PETS), web.body(DOGS))
+    path = untar_data(url)
+    (path / "mine.txt").write_bytes(b"mine")
+    untar_data(url, force_download=True, sha256=hashlib.sha256(DOGS).hexdigest())
+    assert contents(path) == {"images/dog.jpg": b"woof woof", "mine.txt": b"mine"}
 
 
 def test_a_failing_force_download_leaves_the_folder_as_it_was(web):
@@ -366,7 +382,7 @@ def test_a_killed_process_leaves_nothing_half_unpacked_and_the_next_call_sweeps(
     assert not (data / "mnist_sample").exists()
     assert len(list(data.glob(".mnist_sample.*.partial"))) == 1
     untar_data(web.on("/pets.tgz", web.body(PETS)))
-    assert files_in(data) == [".pets.json", "pets"]
+    assert files_in(data) == [".pets.files", ".pets.json", "pets"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL there")

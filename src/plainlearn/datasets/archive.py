@@ -23,7 +23,7 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
@@ -87,6 +87,7 @@ def extract(
     *,
     name: str | None = None,
     overwrite: bool = False,
+    keep: Iterable[str] = (),
     limits: Limits | None = None,
     show_progress: bool | None = None,
 ) -> Path:
@@ -95,6 +96,7 @@ def extract(
     If all of the archive is in one top folder, the result is that folder, called as in the archive; otherwise
     it is called as the archive's file is. `name` calls it something else. A folder that is there already, and
     not empty, is left alone (`DataError`), unless `overwrite`: then it is replaced once the new one is complete.
+    `keep` names files of the replaced folder that go on being in the new one, where the archive has none of that name.
 
     Raises `MissingFileError` if there is no such archive, and `DownloadError` if it is damaged, beyond the
     `limits`, or holds what no data set needs: paths or links that lead out, devices, two members of one name;
@@ -119,6 +121,8 @@ def extract(
             tree = _unpacked(archive, work / "tree", limits or Limits(), show_progress)
             result, top = tree.finish()
             target = dest / (name or top or stem)
+            with writing(target):
+                _carry_over(keep, target, result)
             _put_in_place(result, target, work, overwrite=overwrite)
     return target
 
@@ -148,6 +152,18 @@ def _unpacked(archive: Path, folder: Path, limits: Limits, show_progress: bool |
                 advance(file.tell() - at)
                 at = file.tell()
     return tree
+
+
+def _carry_over(names: Iterable[str], old: Path, new: Path) -> None:
+    """The files `names` of the folder `old` in `new` too, if nothing of that name is there. Both folders are on one disk."""
+    for name in names:
+        if os.path.lexists(new / name):
+            continue
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(old / name, new / name, follow_symlinks=False)
+        except OSError:  # a file system without hard links
+            shutil.copy2(old / name, new / name, follow_symlinks=False)
 
 
 def _put_in_place(result: Path, target: Path, work: Path, *, overwrite: bool) -> None:

@@ -1,7 +1,7 @@
 """`untar_data`: from an address to a folder of data on this machine; over the network only if it must be.
 
 Below the cache folder lie archives/, what was downloaded, and data/, what was unpacked; beside each data folder a
-hidden record says which address and which SHA-256 it is from.
+hidden record says which address and which SHA-256 it is from, and a hidden list which files of it are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def untar_data(
 
     The archive is looked for in `PLAINLEARN_MIRROR`, a folder or an address that holds archives by their file
     names; then in plainlearn itself, which has MNIST_SAMPLE on board; then at `url`. `force_download` does so
-    although the folder is there, and replaces it, if `untar_data` made it, once the new one is complete.
+    although the folder is there, and replaces what `untar_data` put there, once the new folder is complete: files that were
+    added to it, such as models, stay.
 
     `base` is the cache folder, otherwise `PLAINLEARN_HOME` or the system's place for caches; `data` is where
     the folder is made, otherwise base/data. The archive must have the `sha256` given, else the one known for
@@ -95,13 +96,16 @@ def untar_data(
         else:
             found = verify_file(file, expected) if expected else file_sha256(file)
         try:
-            extract(file, place, name=folder.name, overwrite=True, limits=limits, show_progress=show_progress)
+            added = _files_in(folder) - _files_of_archive(folder)
+            extract(
+                file, place, name=folder.name, overwrite=True, keep=sorted(added), limits=limits, show_progress=show_progress,
+            )  # fmt: skip
         except DownloadError:
             # It may be a page of HTML, which without a known checksum must not pass for the archive next time.
             if file == kept and not expected:
                 file.unlink()
             raise
-        _write_record(folder, _Record(url, found, str(file)))
+        _write_record(folder, _Record(url, found, str(file)), _files_in(folder) - added)
         if not expected and show_progress is not False:
             say(f"{folder.name}: this archive's SHA-256 is {found}; from now on that is expected of {url}")
     return folder
@@ -145,12 +149,38 @@ def _read_record(folder: Path) -> _Record | None:
         ) from error
 
 
-def _write_record(folder: Path, record: _Record) -> None:
-    path = _record_path(folder)
-    with writing(path):
-        new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-        new.replace(path)
+def _write_record(folder: Path, record: _Record, files: Collection[str]) -> None:
+    """Write down where the folder is from, and which files of it are; the record last, as it says that all is done."""
+    listed = "\0".join(sorted(files)).encode("utf-8", "surrogateescape")
+    for path, content in (
+        (_list_path(folder), listed),
+        (_record_path(folder), json.dumps(asdict(record), indent=1).encode()),
+    ):
+        with writing(path):
+            new = path.with_name(path.name + ".new")
+            new.write_bytes(content)
+            new.replace(path)
+
+
+def _list_path(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.files")
+
+
+def _files_of_archive(folder: Path) -> set[str]:
+    """What `untar_data` put there; nothing is known of a folder that a version without lists made."""
+    try:
+        return set(_list_path(folder).read_bytes().decode("utf-8", "surrogateescape").split("\0"))
+    except FileNotFoundError:
+        return set()
+
+
+def _files_in(folder: Path) -> set[str]:
+    """The files of the folder and below, by their names from it on."""
+    return {
+        os.path.relpath(os.path.join(place, name), folder)  # noqa: PTH118 (there may be a million)
+        for place, _, names in os.walk(folder)
+        for name in names
+    }
 
 
 def _is_filled(folder: Path) -> bool:
