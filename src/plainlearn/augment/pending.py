@@ -16,7 +16,7 @@ from plainlearn.augment import geometry
 from plainlearn.augment.geometry import Maps, Size
 from plainlearn.augment.sampling.kernel import Mode, PadMode
 from plainlearn.core.errors import ShapeError
-from plainlearn.data.transform import Deferred
+from plainlearn.data.stages import Deferred
 
 if TYPE_CHECKING:
     from torch import Tensor

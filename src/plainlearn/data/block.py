@@ -16,9 +16,9 @@ from plainlearn.core.lists import L
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, BlockLike, made
 from plainlearn.data.dataset import BlockDataset, Datasets, LeftOut, listed, reader
-from plainlearn.data.items import Item, Source
-from plainlearn.data.label import Column, Getter, itself
+from plainlearn.data.label import itself
 from plainlearn.data.split import RandomSplitter, Splits, Splitter, checked_splits
+from plainlearn.data.stages import Column, Getter, Item, Source
 from plainlearn.data.summary import Summary
 from plainlearn.data.transform import Transforms, as_transforms
 from plainlearn.data.validate_items import leave_out_unusable, warn_of_alike_names

@@ -29,10 +29,10 @@ from plainlearn.data.dataset import (
     noting_item,
     refuse,
 )
-from plainlearn.data.items import Item
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.loaders import DataLoaders
-from plainlearn.data.transform import Field, Size, Thing, Transform, at_size, sets_size
+from plainlearn.data.stages import Field, Item, Thing
+from plainlearn.data.transform import Size, Transform, at_size, sets_size
 from plainlearn.data.validate_items import audit_of
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from torch import Tensor
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.collating import collate
-from plainlearn.data.items import Item
-from plainlearn.data.label import Value, is_missing
+from plainlearn.data.label import is_missing
+from plainlearn.data.stages import Deferred, Encoded, Field, Item, Thing, Value
 from plainlearn.data.target_specs import (
     CategorySpec,
     MultiCategorySpec,
@@ -23,7 +23,6 @@ from plainlearn.data.target_specs import (
     checked_vocabulary,
     shown_labels,
 )
-from plainlearn.data.transform import Deferred, Encoded, Field, Thing
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics.functions import accuracy, accuracy_multi, rmse
 

@@ -22,20 +22,10 @@ from plainlearn.data.blocks import (
     HasLabels,
     finished,
 )
-from plainlearn.data.items import Item
-from plainlearn.data.label import ColReader, Column, Getter, Value
+from plainlearn.data.label import ColReader
 from plainlearn.data.split import Splits
-from plainlearn.data.transform import (
-    Deferred,
-    Encoded,
-    Field,
-    Function,
-    Size,
-    Thing,
-    Transform,
-    at_size,
-    for_side,
-)
+from plainlearn.data.stages import Column, Deferred, Encoded, Field, Getter, Item, Thing, Value
+from plainlearn.data.transform import Function, Size, Transform, at_size, for_side
 from plainlearn.datasets.shards import Record, nearby_order
 
 LeftOut = tuple[Item, str]

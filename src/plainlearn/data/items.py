@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, cast
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError, MissingFileError
@@ -14,17 +14,11 @@ from plainlearn.core.lists import L
 from plainlearn.core.paths import Path, no_folder, shown
 from plainlearn.datasets.remote import is_url, list_files
 
-__all__ = ["FoundFiles", "Item", "Source", "find_files", "get_files", "get_image_files", "image_extensions"]
+__all__ = ["FoundFiles", "find_files", "get_files", "get_image_files", "image_extensions"]
 
 _JPEGS_AND_PNGS: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng")
 _OTHERS: Final = (".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm")
 _RARE: Final = (".jp2", ".j2k", ".jpx", ".jpf", ".avif", ".heic", ".heif", ".hif", ".tga", ".ico")
-# What a person's source and items are is the person's own, so these two say only where on their way they are.
-Source: TypeAlias = Any
-"""What `get_items` takes, most often a folder; without it the items themselves, as a list or a table."""
-Item: TypeAlias = Any
-"""What `get_items` finds: a path, a row of a table, anything."""
-
 image_extensions: Final = frozenset((*_JPEGS_AND_PNGS, *_OTHERS, *_RARE))
 """What `get_image_files` takes for an image. Fixed here: the system's own list differs by machine."""
 

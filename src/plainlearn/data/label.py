@@ -7,18 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import DataError
-from plainlearn.data.items import Item
+from plainlearn.data.stages import Item, Value
 from plainlearn.datasets.remote import RemotePath
-
-Value: TypeAlias = Any
-"""What a labeller, or any getter, gives of an item: a label, the path of a picture."""
-Getter: TypeAlias = Callable[[Item], Value]
-Column: TypeAlias = Getter | str | int
-"""How a value is read from an item: by a function, or from the column of that name or number."""
 
 
 def itself(item: Item) -> Value:

@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple, cast
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, MissingFileError
 from plainlearn.core.paths import Path, no_folder, shown
-from plainlearn.data.items import Item, get_image_files
-from plainlearn.data.label import ColReader, Value, is_missing, split_labels
+from plainlearn.data.items import get_image_files
+from plainlearn.data.label import ColReader, is_missing, split_labels
+from plainlearn.data.stages import Item, Value
 from plainlearn.data.validate_items import warn
 
 __all__ = [

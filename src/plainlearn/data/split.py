@@ -15,7 +15,7 @@ import torch
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, SplitError
 from plainlearn.core.lists import L
-from plainlearn.data.items import Item
+from plainlearn.data.stages import Item
 from plainlearn.datasets.remote import RemotePath
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from torch import Tensor
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import FieldGeometry, HasLabels, finished
 from plainlearn.data.dataset import BlockDataset, Gather, describe_item, encoded
-from plainlearn.data.items import Item, Source
 from plainlearn.data.split import Splits, Splitter
-from plainlearn.data.transform import Encoded, Field, Thing, Transform, for_side
+from plainlearn.data.stages import Encoded, Field, Item, Source, Thing
+from plainlearn.data.transform import Transform, for_side
 
 _MOST_CLASSES = 12
 

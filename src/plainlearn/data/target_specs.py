@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
 from plainlearn.core.lists import L
-from plainlearn.data.label import Value, is_missing
-from plainlearn.data.transform import Encoded
+from plainlearn.data.label import is_missing
+from plainlearn.data.stages import Encoded, Value
 
 __all__ = [
     "CategorySpec",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
@@ -12,40 +11,13 @@ import numpy as np
 
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError
+from plainlearn.data.stages import Field, Thing
 
 if TYPE_CHECKING:
     from plainlearn.data.blocks import Block
 
-# What passes through a transform is the user's own, so these three say only where on its way it is.
-Thing: TypeAlias = Any
-"""What a value is once its block has opened it: an array of pixels, a label."""
-Encoded: TypeAlias = Any
-"""A thing as the model gets it: most often a tensor; or what is `Deferred`."""
-Field: TypeAlias = Any
-"""The encoded things of one block in a batch: most often a tensor; or what is `Deferred`."""
-
 #: A side, or (height, width).
 Size = int | tuple[int, int]
-
-
-class Deferred(ABC):
-    """Things of a sample, or of a batch, that are read once, when all geometry has said where they go.
-
-    Transforms change the map that comes with them. `augment.pending` has those of pictures, masks, points and boxes.
-    """
-
-    @classmethod
-    @abstractmethod
-    def joined(cls, parts: Sequence[Any], names: Sequence[str] = ()) -> Self:
-        """Many of this class as one. `names` are what errors call them."""
-
-    @abstractmethod
-    def read(self) -> Any:
-        """The finished batch, a tensor: the one time that the things are read."""
-
-    def materialize(self) -> Any:
-        """Read already now, to travel to another device, where it may be moved and read once more."""
-        return self.read()
 
 
 class Transform:

@@ -15,9 +15,8 @@ from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Audits, Block, Checks, Examined, Examines, HasLabels
 from plainlearn.data.dataset import BlockDataset, Datasets, LazyValues, LeftOut, describe_item
-from plainlearn.data.items import Item
-from plainlearn.data.label import Value
 from plainlearn.data.split import Splits
+from plainlearn.data.stages import Item, Value
 from plainlearn.data.transform import Function
 
 _SHOWN = 5

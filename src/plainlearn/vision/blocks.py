@@ -20,8 +20,7 @@ from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Examined, Frame, Geometry, Metric
 from plainlearn.data.dataset import describe_item
-from plainlearn.data.items import Item
-from plainlearn.data.label import Value
+from plainlearn.data.stages import Item, Value
 from plainlearn.data.target_specs import MaskSpec
 from plainlearn.data.transform import Transform
 from plainlearn.images.cache import CachePlace

@@ -15,8 +15,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, DataError, ShapeError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, Frame, Geometry, MultiCategoryBlock
-from plainlearn.data.label import Value
-from plainlearn.data.transform import Thing
+from plainlearn.data.stages import Thing, Value
 
 if TYPE_CHECKING:
     from matplotlib.patches import Rectangle

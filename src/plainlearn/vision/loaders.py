@@ -17,8 +17,8 @@ from plainlearn.core.paths import Path
 from plainlearn.data.block import DataBlock
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import Block, BlockLike, CategoryBlock, MultiCategoryBlock, RegressionBlock
-from plainlearn.data.items import Item, get_image_files
-from plainlearn.data.label import Getter, RegexLabeller, parent_label, split_labels, using_attr
+from plainlearn.data.items import get_image_files
+from plainlearn.data.label import RegexLabeller, parent_label, split_labels, using_attr
 from plainlearn.data.labelled_items import (
     FileOf,
     Labelled,
@@ -31,6 +31,7 @@ from plainlearn.data.labelled_items import (
     without_repeats,
 )
 from plainlearn.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splits, Splitter
+from plainlearn.data.stages import Getter, Item
 from plainlearn.data.transform import Transforms
 from plainlearn.vision.blocks import ImageBlock, MaskBlock
 

@@ -14,7 +14,7 @@ from plainlearn.augment.pending import PendingPoints
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError, ShapeError
 from plainlearn.data.blocks import Block, Frame, Geometry, Metric
-from plainlearn.data.label import Value
+from plainlearn.data.stages import Value
 from plainlearn.data.target_specs import PointSpec
 from plainlearn.losses.losses import MSELossFlat
 from plainlearn.metrics.functions import rmse
