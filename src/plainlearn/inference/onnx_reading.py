@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from plainlearn.augment.sampling.kernel import KERNELS, WIDEST
-from plainlearn.augment.sampling.torch_ops import weights_of
+from plainlearn.augment.sampling.kernel import KERNELS, WIDEST, weights_of
 from plainlearn.core.errors import ArgumentError
 from plainlearn.inference.reading import Reading
 

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from plainlearn.augment.geometry import Maps, Size, to_pixels
 from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.pending import Pending
-from plainlearn.augment.sampling.axes import sample_by_axes
-from plainlearn.augment.sampling.kernel import KERNELS, Mode, PadMode
+from plainlearn.augment.sampling.kernel import KERNELS, Mode, PadMode, sample_by_axes
 from plainlearn.augment.transforms import Geometric, ReadAs, decode_for, decoded_frame
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data.target_specs import (

@@ -5,13 +5,11 @@ Only elementwise operations and gathers, in float64 where the device has it: aut
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from plainlearn.augment.geometry import Maps
-from plainlearn.augment.sampling.kernel import FAR, HORIZON, NEAREST, RAMP, WIDEST, Kernel, PadMode
+from plainlearn.augment.sampling.kernel import FAR, HORIZON, NEAREST, WIDEST, Kernel, PadMode, weights_of
 
 
 def sample_batch(
@@ -100,33 +98,6 @@ def _taps(position: Tensor, footprint: Tensor, kernel: Kernel, length: int) -> l
     start, offset, shrink = first.long(), (first - position).float(), (1 / stretch).float()
     weigh = weights_of(kernel, shrink)
     return [(start + k, weigh((offset + k) * shrink)) for k in range(count)]
-
-
-def weights_of(kernel: Kernel, g: Tensor) -> Callable[[Tensor], Tensor]:
-    """The kernel where it is stretched by 1/g, as a function of the distance in units of that."""
-    return _triangle if kernel.triangle else _moving_shape(kernel, g)
-
-
-def _triangle(t: Tensor) -> Tensor:
-    return (1 - t.abs()).clamp(min=0)
-
-
-def _moving_shape(kernel: Kernel, g: Tensor) -> Callable[[Tensor], Tensor]:
-    """The kernel of `kernel.py` at 1/s = g, as a function of t."""
-    a1, a2 = kernel.rest
-    h = (RAMP * (1 - g)).clamp(max=1)
-    b = [h * (b1 + g * (b2 + g * b3)) for b1, b2, b3 in zip(*kernel.moving, strict=True)]
-
-    def weigh(t: Tensor) -> Tensor:
-        q = t * t
-        u = q / kernel.radius**2
-        moving = torch.zeros_like(u)
-        for coefficient in reversed(b):
-            moving = (moving + coefficient) * u
-        rest = (1 - q) * (1 - q / 4) * (1 + u * (a1 + u * a2))
-        return (rest + moving) * (1 - u).clamp(min=0) ** 2
-
-    return weigh
 
 
 def _sum(taps: list[tuple[Tensor, Tensor]]) -> Tensor:
