@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plainlearn.core.errors import ArgumentTypeError, DataError, ShapeError
-from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock, made
+from plainlearn.data import DataBlock, IndexSplitter
+from plainlearn.data.blocks import (
+    Block,
+    CategoryBlock,
+    Checks,
+    Examines,
+    HasLabels,
+    MultiCategoryBlock,
+    RegressionBlock,
+    Spatial,
+    made,
+)
 from plainlearn.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 from plainlearn.metrics import accuracy, accuracy_multi, rmse
 
@@ -184,3 +195,23 @@ def test_a_number_is_shown_as_people_write_it() -> None:
     block = RegressionBlock()
     assert block.show(np.float32(11.2417), None) == "11.24"
     assert block.show(np.array([1.0, 0.333333]), None) == "1, 0.3333"
+
+
+def test_what_a_block_does_not_do_it_has_no_method_for() -> None:
+    class Even(Block):
+        def check(self, value: object) -> str:
+            return "" if value == 2 else f"{value!r} is not 2"
+
+    assert isinstance(Even(), Checks) and not isinstance(Block(), Checks | Examines | HasLabels | Spatial)
+    assert isinstance(CategoryBlock(), HasLabels) and not isinstance(RegressionBlock(), HasLabels)
+    with pytest.raises(DataError, match=r"1 of 2 training items cannot be used; the first is 3: 3 is not 2"):
+        DataBlock((Even, Block), splitter=IndexSplitter([0])).datasets([2, 2, 3])
+
+
+def test_half_of_what_geometry_needs_is_refused_and_not_ignored() -> None:
+    class Angle(Block):
+        def place(self, thing: object, frame: object) -> object:
+            return thing
+
+    with pytest.raises(ArgumentTypeError, match="Angle has only one of place and begin_batch"):
+        made(Angle)

@@ -143,16 +143,16 @@ class DataBlock:
 
         A step that fails is named with its items, their sizes and what to add; then the error comes out.
         """
-        told = Summary(write)
-        with told.step("collecting and splitting the items"):
+        story = Summary(write)
+        with story.step("collecting and splitting the items"):
             items = self.items(source)
             splits = self.splits(items)
-        told.split(source, self.get_items, items, self.splitter, splits)
-        with told.step("learning from the training items"):
+        story.split(source, self.get_items, items, self.splitter, splits)
+        with story.step("learning from the training items"):
             train = Datasets.from_split(self.dataset(items), splits).train
-        told.blocks(train)
-        told.sample(train)
-        told.batch(train, self.batch_tfms, bs)
+        story.blocks(train)
+        story.sample(train)
+        story.batch(train, self.batch_tfms, bs)
 
     def dataloaders(
         self,
