@@ -12,6 +12,7 @@ import torch
 
 from plainlearn.train import Learner
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "helpers"))
 spec = importlib.util.spec_from_file_location("claims", Path(__file__).with_name("test_checkpoint.py"))
 assert spec is not None and spec.loader is not None
 claims = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""What the outputs of a model mean, told by the loss it was trained with.
+"""From outputs to probabilities and answers, told by the loss it was trained with.
 
 A loss of ours says it. The bare ones of torch are known here, so `F.cross_entropy` gets
 its softmax too. A loss that nobody knows (the lesson's `mnist_loss`, which applies
@@ -11,7 +11,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class _Probabilities(BCEWithLogitsLossFlat):
 
 # Of torch's losses, those that imply an activation: the function, the class, and one of ours that means the
 # same. Torch has the classes on axis 1.
-_MEANINGS: list[tuple[Callable[..., Tensor], type[nn.Module], Loss]] = [
+_TORCH_S_OWN: list[tuple[Callable[..., Tensor], type[nn.Module], Loss]] = [
     (F.cross_entropy, nn.CrossEntropyLoss, CrossEntropyLossFlat(axis=1)),
     (F.nll_loss, nn.NLLLoss, _LogProbabilities(axis=1)),
     (F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss, BCEWithLogitsLossFlat()),
@@ -51,21 +51,21 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
-def _bare(loss_func: Any) -> Any:
+def _bare(loss_func: object) -> Any:
     """What a `partial` was made of."""
-    return _bare(loss_func.func) if isinstance(loss_func, partial) else loss_func
+    return _bare(cast("partial[Any]", loss_func).func) if isinstance(loss_func, partial) else loss_func
 
 
-def _meaning(loss_func: Any) -> Any:
+def _known(loss_func: object) -> Any:
     """The loss itself, or, for one of torch's, ours that means the same."""
     bare = _bare(loss_func)
-    for function, kind, ours in _MEANINGS:
+    for function, kind, ours in _TORCH_S_OWN:
         if bare is function or isinstance(bare, kind):
             return ours
     return bare
 
 
-def activation_of(loss_func: Any) -> Mapping:
+def activation_of(loss_func: object) -> Mapping:
     """The function from a model's outputs to probabilities or values, for this loss; the shape stays.
 
     A loss of your own says its activation by a method `activation`; without one the outputs are left as they are.
@@ -74,10 +74,10 @@ def activation_of(loss_func: Any) -> Mapping:
     >>> activation_of(F.cross_entropy)(torch.zeros(1, 2))
     tensor([[0.5000, 0.5000]])
     """
-    return getattr(_meaning(loss_func), "activation", _same)
+    return getattr(_known(loss_func), "activation", _same)
 
 
-def decoding_of(loss_func: Any) -> Mapping:
+def decoding_of(loss_func: object) -> Mapping:
     """The function from probabilities or values to answers, for this loss.
 
     For (B, K) probabilities of a class it gives (B,) class numbers, for yes-or-no probabilities a bool each,
@@ -87,10 +87,10 @@ def decoding_of(loss_func: Any) -> Mapping:
     >>> decoding_of(F.cross_entropy)(torch.tensor([[0.2, 0.8]]))
     tensor([1])
     """
-    return getattr(_meaning(loss_func), "decodes", _same)
+    return getattr(_known(loss_func), "decodes", _same)
 
 
-def unreduced(loss_func: Any) -> Callable[..., Tensor]:
+def unreduced(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The same loss without its mean: one value for each item or element.
 
     Raises `LossError` for a function that has no `reduction`.

@@ -15,7 +15,7 @@ from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.losses.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat, Loss
 
 
-def class_weights(counts: Any, beta: float | None = None) -> Tensor:
+def class_weights(counts: object, beta: float | None = None) -> Tensor:
     """A factor for each of K classes, float32 (K,), whose mean over the items is 1.
 
     `counts` says how often each class occurs: loaders with `counts()`, of which training counts, a dict, or a list.
@@ -38,7 +38,7 @@ def class_weights(counts: Any, beta: float | None = None) -> Tensor:
     return (inverse * occurring.sum() / (inverse * occurring).sum()).float()
 
 
-def balanced_loss(dls: Any, beta: float | None = None) -> Loss:
+def balanced_loss(dls: object, beta: float | None = None) -> Loss:
     """The loss that `dls` imply, with each class as important as any other, however rare.
 
     For classes it is cross-entropy with `class_weights`; for several labels an item, each label's yes counts
@@ -53,7 +53,7 @@ def balanced_loss(dls: Any, beta: float | None = None) -> Loss:
     if isinstance(implied, BCEWithLogitsLossFlat):
         have = torch.tensor(_numbers(dls), dtype=torch.float64).clamp_min(1)
         one_by_one = copy.copy(implied)
-        one_by_one.pos_weight = ((len(dls.train_ds) - have).clamp_min(1) / have).float()
+        one_by_one.pos_weight = ((len(cast("Any", dls).train_ds) - have).clamp_min(1) / have).float()
         return one_by_one
     raise ArgumentError(
         f"the loss of these data is {implied!r}, and there are no classes in it to balance; "

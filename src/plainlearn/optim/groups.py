@@ -81,7 +81,7 @@ def parameter_groups(
     return [group for group in made if group["params"]]
 
 
-def learning_rates(lr: Any, depths: int) -> list[float]:
+def learning_rates(lr: float | slice | Sequence[float], depths: int) -> list[float]:
     """One learning rate a depth: a number for all, `slice(lo, hi)` spread by equal factors.
 
     `slice(hi)` gives a tenth of `hi` to all but the last depth. A list gives each its own.
@@ -91,16 +91,15 @@ def learning_rates(lr: Any, depths: int) -> list[float]:
     [0.0001, 0.001, 0.01]
     """
     if isinstance(lr, slice):
-        given = cast("slice[Any, Any, Any]", lr)
-        if given.stop is None or given.step is not None:
+        if lr.stop is None or lr.step is not None:
             raise ArgumentError(
-                f"lr is {given}; expected a slice of a lowest and a highest rate",
+                f"lr is {lr}; expected a slice of a lowest and a highest rate",
                 try_="slice(1e-5, 1e-3) or slice(1e-3)",
             )
-        high = checked_rate(given.stop)
-        if given.start is None:
+        high = checked_rate(lr.stop)
+        if lr.start is None:
             return [high / 10] * (depths - 1) + [high]
-        low = checked_rate(given.start)
+        low = checked_rate(lr.start)
         return [low * (high / low) ** (depth / (depths - 1)) for depth in range(depths - 1)] + [high]
     if isinstance(lr, (list, tuple)):
         rates = [checked_rate(rate) for rate in cast("Sequence[Any]", lr)]
@@ -113,7 +112,7 @@ def learning_rates(lr: Any, depths: int) -> list[float]:
     return [checked_rate(lr)] * depths
 
 
-def checked_rate(value: Any) -> float:
+def checked_rate(value: object) -> float:
     """A learning rate as a number, if it is one that can be used.
 
     Raises `ArgumentTypeError` for what is no number, `ArgumentError` for nan, infinity, 0 and below.
@@ -121,7 +120,7 @@ def checked_rate(value: Any) -> float:
     try:
         if isinstance(value, bool | str | bytes):
             raise TypeError
-        rate = float(value)
+        rate = float(cast("float", value))
     except (TypeError, ValueError, RuntimeError) as error:  # the last from a tensor of several
         raise ArgumentTypeError(
             f"lr is {describe(value)}; expected a number above 0", try_="lr=1e-3"

@@ -70,7 +70,7 @@ class SGD(WithoutCompiler, torch.optim.SGD):
         )
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         return _sgd_step(self, closure)
 
 
@@ -100,7 +100,7 @@ class Adam(WithoutCompiler, torch.optim.Adam):
         )  # fmt: skip
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         return _adam_step(self, closure)
 
 
@@ -130,7 +130,7 @@ class RMSProp(WithoutCompiler, torch.optim.RMSprop):
         )
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         return _rmsprop_step(self, closure)
 
 
@@ -169,7 +169,7 @@ _lbfgs_step = unwrap(cast("Callable[..., Any]", torch.optim.LBFGS.step))
 
 class _LBFGS(WithoutCompiler, torch.optim.LBFGS):
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         return _lbfgs_step(self, closure)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ def calibrate(learner: TrainingLoop) -> dict[str, float]:
     return found
 
 
-def fit_calibration(loss_func: Any, outputs: Any, targets: Any) -> dict[str, float]:
+def fit_calibration(loss_func: object, outputs: object, targets: object) -> dict[str, float]:
     """`calibrate`, with the outputs for the validation set at hand; empty where there is no temperature to be found."""
     if (
         not isinstance(outputs, Tensor)

@@ -222,7 +222,7 @@ class Checkpoint(Callback):
 Checkpointing = bool | str | Checkpoint | None
 
 
-def as_checkpoint(checkpoint: Any, resume: bool) -> list[Checkpoint]:
+def as_checkpoint(checkpoint: Checkpointing, resume: bool) -> list[Checkpoint]:
     """The callback that `checkpoint=` and `resume=` of `fit` ask for, or none."""
     if checkpoint is None:
         checkpoint = resume
@@ -236,7 +236,7 @@ def as_checkpoint(checkpoint: Any, resume: bool) -> list[Checkpoint]:
         return [Checkpoint(resume=resume)]
     if isinstance(checkpoint, str):
         return [Checkpoint(checkpoint, resume=resume)]
-    if not isinstance(checkpoint, Checkpoint):
+    if not isinstance(checkpoint, Checkpoint):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentTypeError(
             f"checkpoint is {describe(checkpoint)}; expected True, a name, or a Checkpoint",
             try_="checkpoint=True",

@@ -71,7 +71,7 @@ class Ranks:
 
     # ---- the data
 
-    def share(self, batches: Any, *, whole_rounds: bool) -> Iterable[Any]:
+    def share(self, batches: Iterable[Any], *, whole_rounds: bool) -> Iterable[Any]:
         """This process's part of an epoch's batches.
 
         Loaders of ours read only that. Of another loader each process reads all batches and passes over those
@@ -125,7 +125,7 @@ class Ranks:
         return [float(parts[rank][at]) for at in range(rounds) for rank in range(self.size)
                 if at < int(counts[rank].item())]  # fmt: skip
 
-    def of_all(self, own: Any) -> list[Any]:
+    def of_all(self, own: object) -> list[Any]:
         """What each process has of its own, in their order."""
         if self.size == 1:
             return [own]
@@ -192,9 +192,9 @@ def is_sharded(model: nn.Module) -> bool:
     return any(hasattr(value, "full_tensor") for value in model.parameters())
 
 
-def whole(value: Any) -> Any:
+def whole(value: object) -> Any:
     """A tensor that is divided over the processes, put together; all of them must ask. Others as they are."""
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
+    return cast("Any", value).full_tensor() if hasattr(value, "full_tensor") else value
 
 
 def divided_like(value: Any, here: Any) -> Any:

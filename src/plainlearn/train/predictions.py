@@ -113,7 +113,7 @@ def get_preds(
     batches = batches_of(learner, ds_idx, dl)
     place(learner.model, learner.device)
     activation = act or activation_of(learner.loss_func)
-    losses = unreduced(learner.loss_func) if with_loss else None
+    losses = unreduced(cast("Callable[..., Tensor]", learner.loss_func)) if with_loss else None
     seen: list[Any] = []
     predicted: list[Any] = []
     aimed: list[Any] = []

@@ -175,7 +175,7 @@ def fit_head(learner: TrainingLoop) -> Epoch:
         return row
 
 
-def is_class_loss(loss_func: Any) -> bool:
+def is_class_loss(loss_func: object) -> bool:
     """Whether the loss takes a row of scores an item, and decodes it to one class number."""
     scores = torch.tensor([[0.0, 1.0]])
     sums_to_one = torch.allclose(activation_of(loss_func)(scores).sum(-1), torch.ones(1))

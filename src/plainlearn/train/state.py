@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Final, cast
 
 import torch
@@ -89,7 +90,7 @@ def set_gradients(model: nn.Module, gathered: Mapping[str, Tensor]) -> None:
 # ---- the optimizer
 
 
-def optimizer_state(model: nn.Module, optimizer: Any) -> dict[str, Any]:
+def optimizer_state(model: nn.Module, optimizer: object) -> dict[str, Any]:
     """What an optimizer remembers, and its settings, with the names of the parameters; of one without state, nothing."""
     if not isinstance(optimizer, torch.optim.Optimizer):
         ask = getattr(optimizer, "state_dict", None)
@@ -190,7 +191,7 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def refuse(path: Any, lines: Sequence[str], *, try_: str) -> None:
+def refuse(path: PurePath, lines: Sequence[str], *, try_: str) -> None:
     """Raise `DataError` with these differences, if there are any."""
     if lines:
         listed = "".join(f"\n    {line}" for line in lines)

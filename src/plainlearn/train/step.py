@@ -146,7 +146,7 @@ def devices_of(values: Iterable[object]) -> set[str]:
     return {str(value.device) for value in values if isinstance(value, Tensor)}
 
 
-def warn_if_broadcast(loss_func: Any, result: Result) -> bool:
+def warn_if_broadcast(loss_func: object, result: Result) -> bool:
     """Warn about (B, 1) against (B,), which most losses turn into B×B pairs in silence. False if it is too early to say."""
     if isinstance(loss_func, Loss) or len(result.targets) != 1:
         return True
@@ -165,7 +165,7 @@ def warn_if_broadcast(loss_func: Any, result: Result) -> bool:
     return size > 1
 
 
-def loss_name(loss_func: Any) -> str:
+def loss_name(loss_func: object) -> str:
     """How a person calls this loss."""
     if isinstance(loss_func, partial):
         return loss_name(cast("partial[Any]", loss_func).func)
@@ -195,6 +195,12 @@ def _detached(leaf: Any) -> Any:
 Kind = Literal["fp32", "bf16", "fp16"]
 
 _HALVES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Stepping(Protocol):
+    """What the loop asks of an optimizer: torch's, ours, or the lesson's."""
+
+    def step(self) -> Any: ...
 
 
 class Precision:
@@ -234,16 +240,16 @@ class Precision:
         """The loss to send backward."""
         return loss if self._scaler is None else self._scaler.scale(loss)
 
-    def unscale(self, optimizer: Any) -> None:
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
         """Give the gradients their true size, for those who look at them before the optimizer moves."""
         if self._scaler is not None and not self._unscaled:
             self._scaler.unscale_(optimizer)
             self._unscaled = True
 
-    def step_of(self, optimizer: Any) -> Callable[[], Any]:
+    def step_of(self, optimizer: Stepping) -> Callable[[], Any]:
         """The function that moves the weights: the optimizer's own `step`, unless gradients are scaled."""
         if self._scaler is None:
-            return cast("Callable[[], Any]", optimizer.step)
+            return optimizer.step
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ArgumentError(
                 f"fp16 scales the gradients of torch's optimizers; {type(optimizer).__name__} is not one",
@@ -284,7 +290,7 @@ class Precision:
 _NOTHING: Final = nullcontext()
 
 
-def in_full(predictions: Any) -> Any:
+def in_full(predictions: object) -> Any:
     """Half-precision outputs as fp32, in which losses and metrics are reckoned; anything else as it is."""
     if isinstance(predictions, Tensor) and predictions.dtype in (torch.bfloat16, torch.float16):
         return predictions.float()

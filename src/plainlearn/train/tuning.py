@@ -13,7 +13,7 @@ from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.tensors import find_batch_size as count_items
 from plainlearn.core.tensors import map_nest
 from plainlearn.train.loop import TrainingLoop
-from plainlearn.train.step import Precision
+from plainlearn.train.step import Batch, Precision
 from plainlearn.train.trial import TrialLoaders, trial_of
 
 _WORTH = 0.95  # of the time before: less is noise
@@ -107,7 +107,7 @@ def find_batch_size(learner: TrainingLoop, highest: int = 1024, *, use: bool = F
     return found
 
 
-def repeated(batch: Any, size: int) -> Any:
+def repeated(batch: Batch, size: int) -> Any:
     """A batch of `size` items: those of `batch`, one after another, again and again."""
     rows = torch.arange(size) % count_items(batch)
     return map_nest(lambda leaf: leaf[rows.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, batch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.tensors import find_batch_size
 from plainlearn.train.callback import Callback, Loop
-from plainlearn.train.step import Result
+from plainlearn.train.step import Batch, Result
 
 
 class GradientAccumulation(Callback):
@@ -35,7 +34,7 @@ class GradientAccumulation(Callback):
         self._seen = self._latest = 0
         yield
 
-    def on_batch(self, learner: Loop, batch: Any) -> Any:
+    def on_batch(self, learner: Loop, batch: Batch) -> Batch:
         items = find_batch_size(batch)
         if self._seen and items != self._latest:
             # What is there counts in units of this batch, whose gradient is about to be added.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError
 from plainlearn.train.callback import Callback, Loop
-from plainlearn.train.step import SupervisedStep, described, loss_name, split_batch
+from plainlearn.train.step import Batch, SupervisedStep, described, loss_name, split_batch
 
 
 class MixedTarget(NamedTuple):
@@ -76,7 +76,7 @@ class _Mixing(Callback):
         finally:
             learner.step = step
 
-    def on_batch(self, learner: Loop, batch: Any) -> Any:
+    def on_batch(self, learner: Loop, batch: Batch) -> Batch:
         inputs, targets = split_batch(batch, cast(SupervisedStep, learner.step).inputs)
         for part in inputs:
             if not isinstance(part, Tensor) or not part.is_floating_point():

@@ -11,6 +11,7 @@ from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.optim.groups import set_learning_rates
 from plainlearn.train.callback import Epoch, Loop
 from plainlearn.train.callbacks.monitor import Monitored, checked_patience
+from plainlearn.train.step import Batch
 
 
 class EarlyStopping(Monitored):
@@ -87,7 +88,7 @@ class ReduceLROnPlateau(Monitored):
             share = self.factor**self.reductions
             learner.say(f"The rates are lowered: they are 1/{share:g} of those given from here on.")
 
-    def on_batch(self, learner: Loop, batch: Any) -> Any:
+    def on_batch(self, learner: Loop, batch: Batch) -> Batch:
         if self._applied != self.reductions:  # by an epoch of this run, or of the one that is resumed
             share = self.factor**-self.reductions
             learner.rates = [max(rate * share, min(rate, self.min_lr)) for rate in self._given]

@@ -10,6 +10,7 @@ from plainlearn.core.errors import ArgumentError
 from plainlearn.optim.optimizers import momentum_of, set_momentum
 from plainlearn.optim.schedules import Schedule
 from plainlearn.train.callback import Callback, Loop
+from plainlearn.train.step import Batch
 
 
 class Scheduled(Callback):
@@ -43,7 +44,7 @@ class Scheduled(Callback):
                     set_momentum(group, momentum)
             self._moving = []
 
-    def on_batch(self, learner: Loop, batch: Any) -> Any:
+    def on_batch(self, learner: Loop, batch: Batch) -> Batch:
         done = learner.share_done
         factor = self.factor(done)
         for group in learner.optimizer.param_groups:
