@@ -267,7 +267,7 @@ def pictures(side: int = 400, size: int | None = None, minutes: float = 5) -> Pi
     return Pictures(wanted, [Labelled(Path("a"), "a")], None, "folders", side)  # type: ignore[arg-type]
 
 
-PACE = Pace(learning=0.1, looking=0.03)
+PACE = Pace(training=0.1, inference=0.03)
 
 
 def test_the_more_time_the_larger_the_pictures_and_the_more_epochs() -> None:

@@ -23,7 +23,7 @@ def simple_baselines(pictures: Pictures) -> dict[str, float]:
     """The accuracy on the validation images of always saying the commonest class, and of the nearest mean picture."""
     with preserve_random_state():
         dls = pictures.loaders(_SIDE, 64)
-        train, valid = (_some(dls, side.items) for side in (dls.datasets.train, dls.datasets.valid))
+        train, valid = (_sample(dls, side.items) for side in (dls.datasets.train, dls.datasets.valid))
     return {
         "always the commonest class": commonest_class(train[1], valid[1]),
         "the nearest mean picture": nearest_mean(*train, *valid),
@@ -53,7 +53,7 @@ def nearest_mean(train_x: Tensor, train_y: Tensor, valid_x: Tensor, valid_y: Ten
     return float((torch.tensor(numbers)[nearest] == valid_y).float().mean())
 
 
-def _some(dls: BlockLoaders, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
+def _sample(dls: BlockLoaders, items: Sequence[Any]) -> tuple[Tensor, Tensor]:
     """Some of the pictures, from all over, and their classes, on the CPU."""
     chosen = L(items)[:: max(1, len(items) // _MOST)]
     batches = list(dls.test_dl(chosen, with_labels=True))

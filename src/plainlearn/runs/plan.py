@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plainlearn.core.errors import DataError, DownloadError
 from plainlearn.core.seed import preserve_random_state
@@ -22,7 +22,7 @@ from plainlearn.runs.training_data import Pictures
 from plainlearn.train.distributed import Ranks
 from plainlearn.vision.learner import vision_learner
 
-__all__ = ["Pace", "Plan", "fixed_plan", "pace_of", "plan_at", "timed_plan", "with_graph"]
+__all__ = ["Pace", "Plan", "fixed_plan", "measure_pace", "plan_at", "timed_plan", "with_graph"]
 
 #: A small network that knows photos, and which `plainlearn[offline]` brings; a larger one, for a GPU and enough time.
 SMALL: Final = "tf_efficientnet_lite0"
@@ -33,20 +33,20 @@ _ENOUGH_STEPS: Final = 50  # where it is not
 _STEPS_TO_SETTLE: Final = 100
 BASE_LR: Final = 2e-3
 _SIZES: Final = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
-_TRIAL: Final = 40  # images
+_TRIAL_IMAGES: Final = 40
 _TRIAL_BS: Final = 8
-_TAIL: Final = 2.5  # seconds: the file and the report, beside three looks at the validation pictures
-_GRAPH: Final = 14.0  # the network as a graph beside
-_WORTH_A_GRAPH: Final = 3.0  # minutes
-_SETTLED: Final = 2  # batches before the clock counts: kernels are compiled and chosen in them
+_REPORT_SECONDS: Final = 2.5  # the file and the report, beside three looks at the validation pictures
+_GRAPH_SECONDS: Final = 14.0  # the network as a graph beside
+_MIN_GRAPH_MINUTES: Final = 3.0  # shorter runs go without
+_WARM_UP_BATCHES: Final = 2  # batches before the clock counts: kernels are compiled and chosen in them
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What this machine takes for one picture, in seconds: to learn from it, and only to look at it."""
+    """Seconds that this machine takes for one picture: to learn from it, and only to predict it."""
 
-    learning: float
-    looking: float
+    training: float
+    inference: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Plan:
     features: bool = True
 
 
-def usual_size(pictures: Pictures, native: int) -> int:
+def default_size(pictures: Pictures, native: int) -> int:
     """The size that a network's weights were made for, or less where the pictures have no more to show."""
     enough = next((size for size in _SIZES if size >= pictures.side), _SIZES[-1])
     return min(native, enough)
@@ -87,7 +87,7 @@ def native_size(arch: str) -> int:
 def fixed_plan(pictures: Pictures, items: int, epochs: int) -> Plan:
     """The plan for so many epochs: the same on every machine."""
     arch, bs = pictures.config.arch or SMALL, batch_size(items)
-    size = pictures.config.size or usual_size(pictures, native_size(arch))
+    size = pictures.config.size or default_size(pictures, native_size(arch))
     return Plan(arch, size, bs, epochs, rate_for(epochs * len(pictures.loaders(size, bs).train)))
 
 
@@ -104,15 +104,15 @@ def timed_plan(pictures: Pictures, items: tuple[int, int], left: Callable[[], fl
     config = pictures.config
     if config.arch is None and torch.cuda.is_available():
         try:
-            size = config.size or usual_size(pictures, native_size(LARGE))
-            plan = plan_at(pictures, LARGE, size, pace_of(pictures, LARGE, size, ranks), items, left())
+            size = config.size or default_size(pictures, native_size(LARGE))
+            plan = plan_at(pictures, LARGE, size, measure_pace(pictures, LARGE, size, ranks), items, left())
             if plan.epochs >= _MANY_EPOCHS:
                 return plan
         except (DownloadError, DataError):  # not to be had, or too slow: the small one then
             pass
     arch = config.arch or SMALL
-    size = config.size or usual_size(pictures, native_size(arch))
-    return plan_at(pictures, arch, size, pace_of(pictures, arch, size, ranks), items, left())
+    size = config.size or default_size(pictures, native_size(arch))
+    return plan_at(pictures, arch, size, measure_pace(pictures, arch, size, ranks), items, left())
 
 
 def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int, int], left: float) -> Plan:
@@ -120,15 +120,15 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
     train, valid = items
     config, bs = pictures.config, batch_size(train)
 
-    def after(looking: float) -> float:
-        return _TAIL + (_GRAPH if with_graph(config) else 0) + 3 * valid * looking
+    def after(inference: float) -> float:
+        return _REPORT_SECONDS + (_GRAPH_SECONDS if with_graph(config) else 0) + 3 * valid * inference
 
     def after_head(size: int) -> tuple[float, float, float]:
         """Seconds that are left for training, those of an epoch, and those of one look at all."""
         larger = (size / at) ** 2
-        looking = pace.looking * larger
-        once = looking * (train + valid)
-        return left - once - after(looking), pace.learning * larger * train + looking * valid, once
+        inference = pace.inference * larger
+        once = inference * (train + valid)
+        return left - once - after(inference), pace.training * larger * train + inference * valid, once
 
     sizes = [config.size] if config.size else [*(size for size in _SIZES if size < at), at]
     size = sizes[0]
@@ -137,25 +137,25 @@ def plan_at(pictures: Pictures, arch: str, at: int, pace: Pace, items: tuple[int
         if rest >= 0:
             size = larger
     rest, epoch, once = after_head(size)
-    a_step = pace.learning * (size / at) ** 2 * bs
-    kept = after(pace.looking * (size / at) ** 2)
+    step_seconds = pace.training * (size / at) ** 2 * bs
+    kept = after(pace.inference * (size / at) ** 2)
     if rest < 0:
         # So many pictures that one look at all is too long: learn from as many as there is time for.
         without = rest + once
-        if without < _ENOUGH_STEPS * a_step:
-            raise _too_short(config, min(-rest, _ENOUGH_STEPS * a_step - without))
-        steps = int(without / a_step)
+        if without < _ENOUGH_STEPS * step_seconds:
+            raise _too_short(config, min(-rest, _ENOUGH_STEPS * step_seconds - without))
+        steps = int(without / step_seconds)
         epochs = max(1, round(without / epoch))
         return Plan(arch, size, bs, epochs, rate_for(steps), without, kept, features=False)
-    if rest < _FEWEST_STEPS * a_step:
+    if rest < _FEWEST_STEPS * step_seconds:
         return Plan(arch, size, bs, 0, 0.0)
-    steps = int(rest / a_step)
+    steps = int(rest / step_seconds)
     return Plan(arch, size, bs, max(1, round(rest / epoch)), rate_for(steps), rest, kept)
 
 
 def with_graph(config: RunConfig) -> bool:
     """Whether the model file gets the network as a graph too, by which predictions start at once: it takes some seconds."""
-    if config.minutes is not None and config.minutes < _WORTH_A_GRAPH:
+    if config.minutes is not None and config.minutes < _MIN_GRAPH_MINUTES:
         return False
     return all(find_spec(library) for library in ("onnx", "onnxscript", "onnxruntime"))
 
@@ -170,21 +170,24 @@ def _too_short(config: RunConfig, lacking: float) -> DataError:
     )
 
 
-def pace_of(pictures: Pictures, arch: str, size: int, ranks: Ranks) -> Pace:
+def measure_pace(pictures: Pictures, arch: str, size: int, ranks: Ranks) -> Pace:
     """The pace of the whole way of some pictures: reading, both directions through the network, the same on all processes."""
     with preserve_random_state():
-        dls = pictures.loaders(size, _TRIAL_BS, only=_TRIAL)
+        dls = pictures.loaders(size, _TRIAL_BS, only=_TRIAL_IMAGES)
         learn = vision_learner(dls, arch)
         model = copy.deepcopy(learn.model).to(learn.device).requires_grad_(True)
-        learning = _median_seconds(dls.train, learn.device, lambda x: _learn(model.train(), x))
-        looking = _median_seconds(
-            dls.unaugmented(), learn.device, lambda x: _look(model.eval(), x), warm_up=1
+        training = _median_seconds(dls.train, learn.device, lambda x: _train_step(model.train(), x))
+        inference = _median_seconds(
+            dls.unaugmented(), learn.device, lambda x: _infer(model.eval(), x), warm_up=1
         )
-    return Pace(*(ranks.agree(round(seconds * 1e6)) / 1e6 for seconds in (learning, looking)))
+    return Pace(*(ranks.agree(round(seconds * 1e6)) / 1e6 for seconds in (training, inference)))
 
 
 def _median_seconds(
-    batches: Any, device: torch.device, act: Callable[[Any], None], warm_up: int = _SETTLED
+    batches: Iterable[Sequence[Tensor]],
+    device: torch.device,
+    act: Callable[[Tensor], None],
+    warm_up: int = _WARM_UP_BATCHES,
 ) -> float:
     """Seconds an image, reading included, over the batches after the first `warm_up`."""
     took: list[float] = []
@@ -201,11 +204,11 @@ def _median_seconds(
     return sorted(took)[len(took) // 2] if took else (time.perf_counter() - began) / max(count, 1) / _TRIAL_BS
 
 
-def _learn(model: nn.Module, x: Any) -> None:
+def _train_step(model: nn.Module, x: Tensor) -> None:
     model(x).float().logsumexp(dim=1).sum().backward()
     model.zero_grad()
 
 
-def _look(model: nn.Module, x: Any) -> None:
+def _infer(model: nn.Module, x: Tensor) -> None:
     with torch.no_grad():
         model(x)

@@ -115,7 +115,7 @@ def learner_of(pictures: Pictures, plan: Plan) -> VisionLearner:
     """The learner of a plan, with a frozen body, as it is before anything is learned."""
     dls = pictures.loaders(plan.size, plan.bs)
     balance = "auto" if pictures.config.balance else None
-    metric = accuracy_multi if pictures.several else accuracy
+    metric = accuracy_multi if pictures.multi_label else accuracy
     return vision_learner(dls, plan.arch, metrics=metric, path=pictures.config.run_folder, balance=balance)
 
 
@@ -159,7 +159,7 @@ class _Run:
             f"{items[0]} images to learn from, {items[1]} to validate on, {len(dls.vocab)} classes ({pictures.source})"
         )
         self.say(_audit_text(dls.check()))
-        if not pictures.several:
+        if not pictures.multi_label:
             self.record.baselines = simple_baselines(pictures)
             self.say(
                 "Without learning: "
@@ -224,7 +224,7 @@ class _Run:
         dls = learn.dls
         assert isinstance(dls, BlockLoaders)
         vocab = [str(label) for label in dls.vocab]
-        judge = of_labels if self.pictures.several else of_classes
+        judge = of_labels if self.pictures.multi_label else of_classes
         evaluation = judge(probabilities, targets, vocab)
         baselines = dict(self.record.baselines)
         if of_head is not None:

@@ -37,7 +37,7 @@ class Pictures:
     side: int  # pixels: the middle one of the images' shorter sides
 
     @property
-    def several(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether an image may have several labels."""
         return self.config.label_delim is not None
 
@@ -51,12 +51,12 @@ class Pictures:
             splitter = RandomSplitter(0.25, seed=config.seed)
         elif self.held_out is not None:
             splitter = IndexSplitter(self.held_out)
-        elif self.several:
+        elif self.multi_label:
             splitter = RandomSplitter(config.valid, config.seed)
         else:
             splitter = TrainTestSplitter(config.valid, config.seed, stratify=LabelOf())
         vocab = None if only is None else self._vocab()  # of a part, all labels all the same
-        target = MultiCategoryBlock(vocab=vocab) if self.several else CategoryBlock(vocab=vocab)
+        target = MultiCategoryBlock(vocab=vocab) if self.multi_label else CategoryBlock(vocab=vocab)
         block = DataBlock(
             (ImageBlock, target), splitter=splitter, get_x=FileOf(), get_y=LabelOf(),
             item_tfms=Resize(presize(size)), batch_tfms=aug_transforms(size=size),
@@ -66,7 +66,7 @@ class Pictures:
             return block.dataloaders(pairs, path=config.run_folder, bs=bs, check=only is None)
 
     def _vocab(self) -> list[str]:
-        if self.several:
+        if self.multi_label:
             return sorted({each for pair in self.pairs for each in pair.label})
         return sorted({pair.label for pair in self.pairs})
 
