@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import linecache
 import os
@@ -22,6 +23,7 @@ from plainlearn.core.errors import ArgumentError, StorageError
 from plainlearn.core.seed import set_seed
 from plainlearn.data import DataLoader, DataLoaders
 from plainlearn.eject import eject
+from plainlearn.eject.write import library_name
 from plainlearn.optim import SGD, Adam
 from plainlearn.train import Callback, Learner
 
@@ -40,13 +42,13 @@ def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     return ((predictions.sigmoid() > 0.5) == targets).float().mean()
 
 
-def run_alone(script: Path) -> str:
+def run_alone(script: Path, *arguments: str) -> str:
     """What the script prints in a process that cannot import plainlearn."""
     empty = script.parent / "without"
     (empty / "plainlearn").mkdir(parents=True, exist_ok=True)
     (empty / "plainlearn" / "__init__.py").write_text(ALONE)
     answer = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
+        [sys.executable, "-W", "error", str(script), *arguments],
         cwd=empty,
         env=os.environ | {"PYTHONPATH": str(empty)},
         capture_output=True,
@@ -85,6 +87,7 @@ def prove(learn: Learner, script: Path, capsys: Any, **run: Any) -> str:
     text = script.read_text("utf-8")
     assert "import plainlearn" not in text
     assert "from plainlearn" not in text
+    assert "plainlearn" not in imported(script.with_name(f"{library_name(script)}.py"))
     check_style(script)
     return text
 
@@ -101,35 +104,33 @@ def weights_of(script: Path) -> dict[str, bytes]:
 
 def check_style(script: Path) -> None:
     """What ruff asks of any file, and the formatting of ours."""
-    for command in (["check", "--select", "E,F,I,B,UP,RUF100"], ["format", "--check"]):
-        answer = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "ruff",
-                *command,
-                "--isolated",
-                "--no-cache",
-                "--line-length",
-                "120",
-                str(script),
-            ]
-            if command[0] == "check"
-            else [
-                sys.executable,
-                "-m",
-                "ruff",
-                *command,
-                "--isolated",
-                "--no-cache",
-                "--line-length",
-                "110",
-                str(script),
-            ],
-            capture_output=True,
-            text=True,
-        )
-        assert answer.returncode == 0, answer.stdout + answer.stderr
+    library = script.with_name(f"{library_name(script)}.py")
+    for file, rules, length in ((script, "E,F,I,B,UP,RUF100", 120), (library, "E,F,I,B,UP", 132)):
+        for command in (
+            ["check", "--select", rules, "--line-length", str(length)],
+            ["format", "--check", "--line-length", "110"],
+        ):
+            answer = subprocess.run(
+                [sys.executable, "-m", "ruff", *command, "--isolated", "--no-cache", file.name],
+                cwd=script.parent,
+                capture_output=True,
+                text=True,
+            )
+            assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def imported(script: Path) -> set[str]:
+    """The packages that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(script.read_text("utf-8"))):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [each.name for each in node.names]
+            )
+            found |= {name.partition(".")[0] for name in names}
+    return found
 
 
 def digits(count: int = 300) -> tuple[Tensor, Tensor]:
@@ -357,7 +358,7 @@ def test_two_that_eject_to_one_path_leave_a_whole_script(tmp_path: Path) -> None
     with ThreadPoolExecutor(4) as pool:
         scripts = [pool.submit(eject, learn, tmp_path / "train.py", lr=0.1) for learn in learners]
     assert {script.result() for script in scripts} == {tmp_path / "train.py"}
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["train.npz", "train.py"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["train.npz", "train.py", "train_library.py"]
     run_alone(tmp_path / "train.py")
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import nn
 
 from plainlearn.augment.aug_transforms import aug_transforms
-from plainlearn.augment.lighting import Hue, Normalize
-from plainlearn.augment.transforms import RandomResizedCrop, Resize, Rotate
+from plainlearn.augment.lighting import Contrast, Hue, Normalize, RandomErasing
+from plainlearn.augment.transforms import CropPad, Dihedral, RandomResizedCrop, Resize, Rotate
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.seed import set_seed
 from plainlearn.data.block import DataBlock
@@ -26,6 +26,7 @@ from plainlearn.data.items import get_image_files
 from plainlearn.data.label import parent_label
 from plainlearn.data.split import GrandparentSplitter
 from plainlearn.eject import eject
+from plainlearn.images.decode import ScaledJpeg
 from plainlearn.losses import CrossEntropyLossFlat
 from plainlearn.metrics import accuracy, error_rate
 from plainlearn.models.archs import resnet18
@@ -103,9 +104,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def small_net() -> nn.Module:
+def small_net(channels: int = 3) -> nn.Module:
     layers = [
-        nn.Conv2d(3, 8, 3, stride=2),
+        nn.Conv2d(channels, 8, 3, stride=2),
         nn.BatchNorm2d(8),
         nn.ReLU(),
         nn.AdaptiveAvgPool2d(1),
@@ -125,13 +126,15 @@ def loaders(folder: Path, **more: Any) -> Any:
         {"item_tfms": Resize(48), "batch_tfms": [*aug_transforms(size=32, min_scale=0.4), Normalize((0.5,) * 3, (0.2,) * 3)]},
         {"item_tfms": Resize(32, "pad"), "batch_tfms": aug_transforms(max_warp=0, p_lighting=0.1)},
         {"item_tfms": Resize((32, 24), "squish")},
+        {"item_tfms": CropPad(32), "batch_tfms": [Rotate(draw=3.0, pad_mode="zeros"), Hue(), RandomErasing(1.0)]},
+        {"item_tfms": Resize(32), "batch_tfms": [Dihedral(), Contrast()], "img_block": ImageBlock("L", (0, 0, 0))},
     ],
-    ids=["everything", "padded", "squished"],
+    ids=["everything", "padded", "squished", "colours", "grey"],
 )  # fmt: skip
 def test_pictures_of_every_kind_and_transforms_end_equal(
     folder: Path, more: dict[str, Any], tmp_path: Path, capsys: Any
 ) -> None:
-    learn = Learner(loaders(folder, **more), small_net(), metrics=accuracy)
+    learn = Learner(loaders(folder, **more), small_net(1 if "img_block" in more else 3), metrics=accuracy)
     prove(learn, tmp_path / "train.py", capsys, recipe="fit_one_cycle", epochs=2, lr=0.01, seed=1)
 
 
@@ -142,9 +145,9 @@ def test_large_photos_decoded_smaller_end_equal(large: Path, tmp_path: Path, cap
     )
     learn = Learner(dls, small_net(), metrics=accuracy)
     text = prove(learn, tmp_path / "train.py", capsys, recipe="fit_one_cycle", epochs=2, lr=0.01, seed=1)
-    table = (tmp_path / "train.csv").read_text("utf-8")
-    assert {line.split(",")[4] for line in table.splitlines()} >= {"scale", "1", "2", "4"}
-    assert "maps = then(maps, lambda: warp(" in text  # so strong that a horizon may have to be drawn again
+    opened = map(dls.train.dataset.openers[0], dls.train.dataset.values(0))
+    assert {each.scale if isinstance(each, ScaledJpeg) else 1 for each in opened} >= {1, 2, 4}
+    assert "Warp(magnitude=0.4" in text  # so strong that a horizon may have to be drawn again
 
 
 @pytest.mark.slow
@@ -158,7 +161,7 @@ def test_a_loss_with_settings_ends_equal(folder: Path, tmp_path: Path, capsys: A
         weights=tmp_path / "weights.safetensors", metrics=accuracy,
     )  # fmt: skip
     text = prove(learn, tmp_path / "train.py", capsys, recipe="fine_tune", epochs=1)
-    assert 'nn.CrossEntropyLoss(weight=torch.from_numpy(start["loss.weight"]), label_smoothing=0.1)' in text
+    assert 'CrossEntropyLossFlat(weight=torch.from_numpy(start["loss.weight"]), label_smoothing=0.1)' in text
 
 
 @pytest.mark.slow
@@ -169,13 +172,27 @@ def test_a_transformer_at_a_size_of_ones_own_ends_equal(folder: Path, tmp_path: 
     assert "dynamic_img_size=True" in text
 
 
-def test_a_file_that_pillow_alone_opens_otherwise_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_file_that_pillow_alone_opens_otherwise_ends_equal(
+    folder: Path, tmp_path: Path, capsys: Any
+) -> None:
     root = tmp_path / "pictures"
     shutil.copytree(folder, root)
     Image.fromarray(np.full((40, 40), 30000, np.uint16)).save(root / "train" / "a" / "deep.png")
     learn = Learner(loaders(root, item_tfms=Resize(32)), small_net())
-    with pytest.raises(ArgumentError, match=r"deep\.png is of a rare kind"):
-        eject(learn, tmp_path / "train.py")
+    prove(learn, tmp_path / "train.py", capsys, epochs=1, lr=0.01)
+
+
+@pytest.mark.slow
+def test_a_folder_that_was_moved_is_an_argument(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    shutil.copytree(folder, root)
+    learn = Learner(loaders(root, item_tfms=Resize(32)), small_net())
+    script = eject(learn, tmp_path / "train.py", epochs=1, lr=0.01)
+    moved = root.rename(tmp_path / "moved")
+    with pytest.raises(AssertionError, match="MissingFileError"):
+        _proof.run_alone(script)
+    _proof.run_alone(script, str(moved))
 
 
 @pytest.mark.slow
@@ -228,9 +245,15 @@ def test_fine_tune_on_real_pets_ends_equal(test_data: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"item_tfms": Resize(32), "batch_tfms": [Hue()]}, "transform Hue"),
-        ({"item_tfms": Resize(32), "batch_tfms": [Rotate(draw=3.0)]}, "transform Rotate"),
-        ({"item_tfms": Resize(32), "img_block": ImageBlock(mode="L")}, "settings that are not written down"),
+        ({"item_tfms": Resize(32), "batch_tfms": [lambda batch: batch]}, "transform Function"),
+        (
+            {"item_tfms": Resize(32), "batch_tfms": [Rotate(draw=lambda count: 3.0)]},
+            "transform Rotate.*a lambda",
+        ),
+        (
+            {"item_tfms": Resize(32), "img_block": ImageBlock(channels=1)},
+            "settings that are not written down",
+        ),
     ],
 )
 def test_what_is_not_written_down_is_refused_by_name(

@@ -14,7 +14,7 @@ import torch
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentTypeError, DataError
 
-__all__ = ["preserve_random_state", "random_state", "set_random_state", "set_seed"]
+__all__ = ["drawn_seed", "preserve_random_state", "random_state", "set_random_state", "set_seed"]
 
 
 def set_seed(seed: int, reproducible: bool = False) -> None:
@@ -34,6 +34,11 @@ def set_seed(seed: int, reproducible: bool = False) -> None:
         torch.backends.cudnn.benchmark = False
         # Like `use_deterministic_algorithms(True, warn_only=True)`, which first imports the compiler, for 5 s.
         torch.set_deterministic_debug_mode("warn")
+
+
+def drawn_seed() -> int:
+    """A seed for what has a generator of its own, drawn from torch's, which `set_seed` repeats."""
+    return int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
 
 
 def random_state() -> dict[str, Any]:

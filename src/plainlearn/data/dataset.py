@@ -15,6 +15,7 @@ import torch
 
 from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
+from plainlearn.core.seed import drawn_seed
 from plainlearn.data.blocks import (
     Block,
     Checks,
@@ -349,7 +350,7 @@ def noting_item(item: Item) -> Generator[None]:
 
 def fresh_generator() -> np.random.Generator:
     """A generator for what nobody else seeds; it follows `set_seed`, which seeds torch."""
-    return np.random.default_rng(int(torch.empty((), dtype=torch.int64).random_().item()))
+    return np.random.default_rng(drawn_seed())
 
 
 def listed(items: Iterable[Item]) -> L[Item]:

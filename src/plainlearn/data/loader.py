@@ -27,7 +27,7 @@ from torch.utils.data import IterableDataset
 from plainlearn.core.describe import describe
 from plainlearn.core.device import shard_round_robin
 from plainlearn.core.errors import ArgumentError, ArgumentTypeError, DataError
-from plainlearn.core.seed import preserve_random_state, set_seed
+from plainlearn.core.seed import drawn_seed, preserve_random_state, set_seed
 from plainlearn.core.tensors import to_device
 from plainlearn.data.collating import collate
 from plainlearn.data.columns import ColumnFinder, Columns, cut
@@ -258,7 +258,7 @@ class DataLoader:
         draws = self.shuffle or self.after_batch is not None or isinstance(self.dataset, DrawsItems)
         if not draws and not self._order_is_replaced():
             return 0  # nothing is random: leave the global generator alone
-        return int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
+        return drawn_seed()
 
     # ---- its batches
 

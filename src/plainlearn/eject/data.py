@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
 
+from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
+from plainlearn.core.seed import drawn_seed
 from plainlearn.data.block_loaders import BlockLoaders
+from plainlearn.data.blocks import CategoryBlock
 from plainlearn.data.collating import collate
 from plainlearn.data.columns import columns_of
-from plainlearn.data.dataset import Gather, ToModel
+from plainlearn.data.dataset import BlockDataset, Gather, ToModel
 from plainlearn.data.loader import DataLoader
-from plainlearn.eject.code import DataCode, as_array, function, seed_lines, shuffled
-from plainlearn.eject.text import pieces_of
+from plainlearn.data.reading import DrawsItems
+from plainlearn.data.transform import Transform, for_side
+from plainlearn.eject.source import Copied
+from plainlearn.eject.text import bracketed, call, quoted
+from plainlearn.vision.blocks import ImageBlock
+
+_ARGUMENTS = (
+    'arguments = argparse.ArgumentParser(description="The run that is described at the head of this file.")'
+)
 
 
-def data_code(dls: Any) -> DataCode:
+@dataclass
+class DataCode:
+    """The code of the data: settings, and statements that make `train`, `valid` and `unaugmented`; a table of the files."""
+
+    settings: list[str] = field(default_factory=list[str])
+    load: list[str] = field(default_factory=list[str])
+    unaugmented: str = ""
+    table: str = ""
+
+
+def data_code(dls: Any, copied: Copied) -> DataCode:
     """What a script needs for the batches of `dls`.
 
     Raises `ArgumentError`, naming it, for whatever has a say in the batches and cannot be written down.
@@ -23,11 +49,11 @@ def data_code(dls: Any) -> DataCode:
         _check(loader, side)
     if dls.valid.shuffle:
         raise ArgumentError("validation is shuffled, which a script leaves out", try_="shuffle=False for it")
-    if isinstance(dls, BlockLoaders):
-        from plainlearn.eject.pictures import pictures_code
-
-        return pictures_code(dls)
-    return _tensors_code(dls)
+    code = _pictures_code(dls, copied) if isinstance(dls, BlockLoaders) else _tensors_code(dls, copied)
+    if any("seeds" in line for line in code.load):
+        draw = copied.take(drawn_seed, "the seed")
+        code.load.insert(0, f"seeds = iter({draw}, None)  # one an epoch")
+    return code
 
 
 def _check(loader: Any, side: str) -> None:
@@ -49,38 +75,129 @@ def _check(loader: Any, side: str) -> None:
         raise ArgumentError(f"the seed of the {side} loader is {loader.seed}; a script takes 0 to 2**40")
 
 
-def _tensors_code(dls: Any) -> DataCode:
+def _loader_code(before: str, loader: DataLoader, batch: str, copied: Copied) -> str:
+    """A loader of the script, whose batches `batch` makes, with a seed for each epoch as this one draws them."""
+    seeds = "itertools.repeat(0)"  # nothing is random
+    if loader.seed is not None:
+        seeds = f"itertools.count({loader.seed * 1_000_003 + loader.epochs_begun})"
+    elif loader.shuffle or loader.after_batch is not None or isinstance(loader.dataset, DrawsItems):
+        seeds = "seeds"
+    given = [str(len(cast("Any", loader.dataset))), batch, str(loader.bs), seeds]
+    given += [f"{name}=True" for name in ("shuffle", "drop_last") if getattr(loader, name)]
+    return call(before + copied.spell_out("Loader"), given)
+
+
+def _tensors_code(dls: Any, copied: Copied) -> DataCode:
     code = DataCode()
-    sides = {"train": dls.train, "valid": dls.valid}
-    for side, loader in sides.items():
+    for side, loader in (("train", dls.train), ("valid", dls.valid)):
         columns = columns_of(loader.dataset)
         if not isinstance(columns, tuple) or len(columns) != 2 or loader.after_batch is not None:
             raise ArgumentError(
                 f"the {side} dataset, {type(loader.dataset).__name__}, is not made of rows of two tensors, nor of blocks",
                 try_="DataLoader(list(zip(x, y))), or a DataBlock",
             )
-        code.arrays |= {f"{side}_x": as_array(columns[0], side), f"{side}_y": as_array(columns[1], side)}
-        code.load += [
-            f'{side}_x, {side}_y = torch.from_numpy(start["{side}_x"]), torch.from_numpy(start["{side}_y"])'
-        ]
-    train = dls.train
-    order = ["order = torch.arange(len(train_x))"]
-    if train.shuffle:
-        order = [*seed_lines(train), f"order = {shuffled('train_x')}"]
-    code.settings.append(f"BATCH_SIZE = {train.bs}")
-    if train.seed is not None and train.shuffle:
-        code.load.append(f"epochs_begun = {train.epochs_begun}")
-    if train.drop_last:
-        order.append("order = order[: len(order) - len(order) % BATCH_SIZE]  # no short batch at the end")
-    valid_size = "BATCH_SIZE" if dls.valid.bs == train.bs else str(dls.valid.bs)
-    how = "in a new random order each time" if train.shuffle else "in their order"
-    valid_order = "torch.arange(len(valid_x))"
-    if dls.valid.drop_last:
-        valid_order += f"[: {len(dls.valid) * dls.valid.bs}]"
-    train_lines = [*order, "return batches(train_x, train_y, order, BATCH_SIZE)"]
-    valid_lines = [f"return batches(valid_x, valid_y, {valid_order}, {valid_size})"]
-    code.definitions = pieces_of(
-        function("train_batches", f"An epoch of training batches, {how}.", train_lines)
-        + function("valid_batches", "The validation set in batches, in its order.", valid_lines)
-    )
+        x, y = (copied.value(column, f"{side}_{name}") for name, column in zip("xy", columns, strict=True))
+        code.load.append(f"{side}_x, {side}_y = {x}, {y}")
+        rows = f"lambda rows, *_: ({side}_x[rows], {side}_y[rows])"
+        code.load.append(_loader_code(f"{side} = ", loader, rows, copied))
     return code
+
+
+# ---- pictures
+
+
+def _pictures_code(dls: BlockLoaders, copied: Copied) -> DataCode:
+    """Pictures in files, each with one label. Raises `ArgumentError` for a block or a transform that is not written down."""
+    image = _checked_blocks(dls)
+    sides = [cast("BlockDataset", loader.dataset) for loader in (dls.train, dls.valid)]
+    table, root = _table(sides)
+    folder = [
+        '"data"',
+        'nargs="?"',
+        "type=Path",
+        f"default={quoted(root)}",
+        'help="the folder of the pictures"',
+    ]
+    decoder = replace(image.spec, cache="none")  # a cache changes no pixel
+    code = DataCode(
+        settings=[
+            _ARGUMENTS,
+            call("arguments.add_argument", folder),
+            "DATA = arguments.parse_args().data",
+            f"DECODER = {copied.value(decoder, 'the image block')}",
+            _transforms("ITEM_TFMS", sides[0].item_tfms, copied),
+            _transforms("BATCH_TFMS", dls.batch_tfms, copied),
+        ],
+        table=table,
+    )
+    chosen = copied.take(for_side, "the order of transforms")
+    for name, side, number, loader in (
+        ("train", "train", 0, dls.train),
+        ("valid", "valid", 1, dls.valid),
+        ("unaugmented", "train", 1, dls.unaugmented()),
+    ):
+        given = [
+            f'*{copied.spell_out("listed")}(SCRIPT.with_suffix(".csv"), DATA, "{side}")',
+            f"{chosen}(ITEM_TFMS, {number})",
+            f"{chosen}(BATCH_TFMS, {number})",
+            f"train={number == 0}",
+            "decoder=DECODER",
+        ]
+        items = call(f"{name}_items = {copied.spell_out('Pictures')}", given)
+        lines = [items, _loader_code(f"{name} = ", loader, f"{name}_items.batch", copied)]
+        if name == "unaugmented":
+            code.unaugmented = "\n".join(lines)
+        else:
+            code.load += lines
+    return code
+
+
+def _checked_blocks(dls: BlockLoaders) -> ImageBlock:
+    image, *targets = dls.blocks
+    if type(image) is not ImageBlock or len(targets) != 1 or type(targets[0]) is not CategoryBlock:
+        names = ", ".join(block.name for block in dls.blocks)
+        raise ArgumentError(
+            f"the blocks are {names}; known is one picture with one label",
+            try_="blocks=(ImageBlock, CategoryBlock)",
+        )
+    if image.mode is None:
+        raise ArgumentError(f"{image!r} has settings that are not written down", try_="ImageBlock()")
+    return image
+
+
+def _transforms(name: str, transforms: Sequence[Transform], copied: Copied) -> str:
+    """The transforms as a list, of which each side takes those that act on it."""
+    written: list[str] = []
+    for each in transforms:
+        try:
+            written.append(copied.value(each, "the transform"))
+        except ArgumentError as error:
+            raise ArgumentError(f"the transform {each!r} is not written down: {error.what}",
+                                try_="one of those that aug_transforms makes") from error  # fmt: skip
+    return bracketed(f"{name} = ", "[]", written)
+
+
+def _table(sides: Sequence[BlockDataset]) -> tuple[str, str]:
+    """A CSV that says of each file which side it is on and which class it has, and the folder that the names are below.
+
+    Raises `ArgumentError`, naming it, for a picture that is no file, or whose name is no text.
+    """
+    found: list[tuple[str, str, Any, int]] = []
+    for side, dataset in zip(("train", "valid"), sides, strict=True):
+        for file, label in zip(dataset.values(0), dataset.values(1), strict=True):
+            if not isinstance(file, (str, os.PathLike)):
+                raise ArgumentError(f"a picture is {describe(file)}; expected the path of a file here")
+            path = os.path.abspath(cast("str", file))  # noqa: PTH100
+            found.append((side, path, label, int(dataset.blocks[1].encode(label))))
+            try:
+                f"{path}{label}".encode()
+            except UnicodeEncodeError as error:
+                raise ArgumentError(
+                    f"{path!a} has a name that is not text in UTF-8", try_="renaming it"
+                ) from error
+    root = Path(os.path.commonpath([os.path.dirname(file) for _, file, *_ in found]))  # noqa: PTH120
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("side", "file", "label", "target"))
+    table.writerows((side, Path(file).relative_to(root).as_posix(), *more) for side, file, *more in found)
+    return text.getvalue(), root.as_posix()

@@ -11,16 +11,13 @@ import torch
 from torch import nn
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.eject.source import Copied, is_of_a_library
-from plainlearn.eject.text import WIDTH
-from plainlearn.models.heads import AdaptiveConcatPool2d, Flatten
+from plainlearn.eject.source import Copied, is_of_a_library, is_ours
+from plainlearn.eject.text import WIDTH, bracketed
 from plainlearn.models.model import ExpectedInput, VisionModel
 
-_WIDE = WIDTH - len("model = ")
 
-
-def code_of(model: nn.Module, copied: Copied, indent: int = 0) -> str:
-    """An expression that makes the layers of `model`, with other weights.
+def code_of(model: nn.Module, copied: Copied, width: int = WIDTH - len("model = ")) -> str:
+    """An expression that makes the layers of `model`, with other weights, in lines of a `width`.
 
     Raises `ArgumentError` for a layer that is neither torch's nor known by its source or its library's name.
     """
@@ -29,43 +26,27 @@ def code_of(model: nn.Module, copied: Copied, indent: int = 0) -> str:
         return _by_timm(model)
     if kind.__module__.startswith("torchvision."):
         return _whole_of_torchvision(model)
-    if kind is VisionModel:
-        name = "nn.Sequential" if model.train_bn else "FixedNorms"
-        return _call(name, [code_of(part, copied, indent + 4) for part in model.children()], indent)
-    if kind is nn.Sequential:
-        return _sequential(cast(nn.Sequential, model), copied, indent)
-    if kind is Flatten:
-        return "nn.Flatten()"
-    if kind is AdaptiveConcatPool2d:
-        return f"ConcatPool({cast(Any, model).size})"
-    if kind is ExpectedInput:
-        return f"Scaled({len(cast(Any, model).scale)})"
+    if kind is nn.Sequential or (isinstance(model, VisionModel) and model.train_bn):
+        # What a VisionModel adds to a Sequential are, unless it keeps batch norm, words for errors.
+        return bracketed("nn.Sequential", "()", _parts(list(model.children()), copied, width - 5), width)
+    if isinstance(model, VisionModel):
+        parts = [code_of(part, copied, width - 5) for part in model.children()]
+        return bracketed(copied.take(kind, "the model"), "()", [*parts, "train_bn=False"], width)
+    if isinstance(model, ExpectedInput):
+        channels = len(model.scale)
+        return f"{copied.take(kind, 'the model')}(((0.0,) * {channels}, (1.0,) * {channels}))"
     if kind.__module__.startswith("torch.nn.modules") and not list(model.children()):
         return _layer(model)
-    if is_of_a_library(kind) or kind.__module__.startswith("plainlearn"):
+    if not is_ours(kind) and is_of_a_library(kind):
         raise _unknown(model)
     return _own(model, copied)
 
 
-def _sequential(model: nn.Sequential, copied: Copied, indent: int) -> str:
-    parts = list(model.children())
+def _parts(parts: list[nn.Module], copied: Copied, width: int) -> list[str]:
     for first in range(len(parts)):
-        whole = _beginning_of_torchvision(parts[first:])
-        if whole is not None:
-            return _call(
-                "nn.Sequential",
-                [*(code_of(part, copied, indent + 4) for part in parts[:first]), whole],
-                indent,
-            )
-    return _call("nn.Sequential", [code_of(part, copied, indent + 4) for part in parts], indent)
-
-
-def _call(name: str, inner: Sequence[str], indent: int) -> str:
-    line = f"{name}({', '.join(inner)})"
-    if len(line) + indent <= _WIDE and "\n" not in line:
-        return line
-    margin = " " * (indent + 4)
-    return f"{name}(\n" + "".join(f"{margin}{each},\n" for each in inner) + " " * indent + ")"
+        if whole := _beginning_of_torchvision(parts[first:]):
+            return [*(code_of(part, copied, width) for part in parts[:first]), whole]
+    return [code_of(part, copied, width) for part in parts]
 
 
 # ---- one layer
@@ -75,9 +56,9 @@ def _layer(model: nn.Module) -> str:
     """torch's layers print themselves as a call that makes them; that is tried, and said in few words."""
     kind = type(model)
     try:
-        call = cast(ast.Call, ast.parse(repr(model), mode="eval").body)
-        given = [ast.literal_eval(each) for each in call.args]
-        named = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        printed = cast(ast.Call, ast.parse(repr(model), mode="eval").body)
+        given = [ast.literal_eval(each) for each in printed.args]
+        named = {str(each.arg): ast.literal_eval(each.value) for each in printed.keywords}
         bound = inspect.signature(kind).bind(*given, **named).arguments
         with torch.device("meta"):
             made = kind(*given, **named)
@@ -96,26 +77,28 @@ def _layer(model: nn.Module) -> str:
 
 
 def _own(model: nn.Module, copied: Copied) -> str:
-    """A class of the user's own, if it can be made without arguments."""
+    """A class of the user's or of plainlearn, if it can be made by defaults and what it keeps under its arguments' names."""
     kind = type(model)
-    required = [
-        each.name
+    known = [
+        each
         for each in inspect.signature(kind).parameters.values()
-        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
-    if required:
+    given = {each.name: vars(model)[each.name] for each in known if each.name in vars(model)}
+    usual = {each.name: each.default for each in known if each.default is not each.empty}
+    if required := [each.name for each in known if each.name not in given | usual]:
         raise ArgumentError(
             f"the model's class {kind.__name__} asks for {', '.join(required)}, and with which values it was made is not known",
             try_=f"defaults for them, so that {kind.__name__}() makes the model",
         )
     with torch.device("meta"):
-        made = kind()
+        made = kind(**given)
     if not _alike(made, model):
         raise ArgumentError(
             f"{kind.__name__}() makes another model than the learner's: that one was changed, or made with arguments",
             try_="defaults that make this one",
         )
-    return f"{copied.take(kind, 'the model')}()"
+    return copied.made(model, given, usual, "the model")
 
 
 # ---- a network that a library knows by name

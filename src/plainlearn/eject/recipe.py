@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.eject.text import Piece, call, free_names, listing, part
+from plainlearn.eject.source import Copied
+from plainlearn.eject.text import bracketed, call, quoted
 from plainlearn.optim.groups import split_by_depth
 from plainlearn.optim.optimizers import momentum_of
+from plainlearn.optim.schedules import combined_cos
 from plainlearn.train.features import head_of
 from plainlearn.train.freezing import freeze, unfreeze
 from plainlearn.train.learner import Learner
 from plainlearn.train.probe import can_fit_head_on_features
 
 _STEPS_TO_SETTLE = 100  # as in `fine_tune`
-MEMORY: Final = (
-    "optimizer"  # the first part of the names under which a script finds what its optimizer remembers
-)
 _SAID_ELSEWHERE = ("lr", "params", "decoupled_weight_decay")
 
 
-def optimizer_code(learn: Learner, lr: float | slice, wd: float | None) -> list[str]:
+@dataclass(frozen=True)
+class Run:
+    """A run as statements, and as a person would call it; `arrays` is what its optimizer remembers."""
+
+    lines: list[str]
+    call: str
+    arrays: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+# ---- the optimizer
+
+
+def _optimizer_code(learn: Learner, copied: Copied, lr: float | slice, wd: float | None) -> Run:
     """Statements that make the optimizer of a run at this rate, for what learns now.
 
     The learner makes it, as it would for the run: `learn` has it afterwards.
@@ -42,63 +52,89 @@ def optimizer_code(learn: Learner, lr: float | slice, wd: float | None) -> list[
         )
     options = _options(kind, optimizer.defaults)
     decay = max(float(group["weight_decay"]) for group in optimizer.param_groups)
-    learning = sum(len(group["params"]) for group in optimizer.param_groups)
-    everything = learning == len(list(learn.model.parameters()))
-    if len(rates) == 1 and everything and decay == 0:
+    everything = sum(len(group["params"]) for group in optimizer.param_groups)
+    if len(rates) == 1 and decay == 0 and everything == len(list(learn.model.parameters())):
         usual = inspect.signature(kind).parameters.get("weight_decay")
-        more = {"weight_decay": 0.0} if usual is not None and usual.default != 0 else {}
-        given = ["model.parameters()", f"lr={rates[0]!r}", *_shown({**options, **more})]
-        return call(_made(kind), given) + _memory_code(optimizer)
-    options.pop("weight_decay", None)
-    return [
-        *call("groups = grouped", ["model", "DEPTHS", f"rates={rates!r}", f"weight_decay={decay!r}"]),
-        *call(_made(kind), ["groups", *_shown(options)]),
-        *_memory_code(optimizer),
-    ]
+        if usual is not None and usual.default != 0:
+            options["weight_decay"] = 0.0
+        lines, given = [], ["model.parameters()", f"lr={rates[0]!r}"]
+    else:
+        options.pop("weight_decay", None)
+        made_of = ["model", "DEPTHS", f"rates={rates!r}", f"weight_decay={decay!r}"]
+        lines, given = [call(f"groups = {copied.spell_out('grouped')}", made_of)], ["groups"]
+    shown = [f"{name}={value!r}" for name, value in options.items()]
+    lines.append(call(f"optimizer = torch.optim.{kind.__name__}", [*given, *shown]))
+    return _remembering(learn, lines)
 
 
-def _memory_code(optimizer: Any) -> list[str]:
-    """Statements that give the optimizer what it remembers of an earlier run, if it does; see `memory_of`."""
-    if not optimizer.state:
-        return []
-    kept = sorted({key for state in optimizer.state.values() for key in _tensors(state)})
-    return [
-        "# The optimizer goes on with what it remembers of an earlier run.",
-        "for name, parameter in model.named_parameters():",
-        f"    for key in {kept!r}:".replace("'", '"'),
-        f'        if (remembered := f"{MEMORY}.{{name}}.{{key}}") in start:',
-        "            optimizer.state[parameter][key] = torch.from_numpy(start[remembered])",
-    ] if kept else []  # fmt: skip
-
-
-def memory_of(learn: Learner) -> dict[str, Tensor]:
-    """What the learner's optimizer remembers, by the names of the parameters."""
+def _remembering(learn: Learner, lines: list[str]) -> Run:
+    """The same, and what the optimizer remembers of an earlier run, if it does."""
     names = {id(parameter): name for name, parameter in learn.model.named_parameters()}
-    state: Mapping[Any, Any] = getattr(learn.optimizer, "state", {})
-    return {
-        f"{MEMORY}.{names[id(parameter)]}.{key}": value
+    state: Mapping[Any, Mapping[str, Any]] = learn.optimizer.state
+    memory = {
+        f"optimizer.{names[id(parameter)]}.{key}": value
         for parameter, those in state.items()
-        for key, value in _tensors(those).items()
+        for key, value in those.items()
+        if isinstance(value, Tensor)
+    }
+    if memory:
+        keys = ", ".join(quoted(key) for key in sorted({name.rpartition(".")[2] for name in memory}))
+        lines = [
+            *lines,
+            "# The optimizer goes on with what it remembers of an earlier run.",
+            "for name, parameter in model.named_parameters():",
+            f"    for key in [{keys}]:",
+            '        if (remembered := f"optimizer.{name}.{key}") in start:',
+            "            optimizer.state[parameter][key] = torch.from_numpy(start[remembered])",
+        ]
+    return Run(lines, "", memory)
+
+
+def _torchs(optimizer: Any) -> type[torch.optim.Optimizer]:
+    for kind in type(optimizer).__mro__:
+        if kind.__module__.startswith("torch.optim"):
+            ours = type(optimizer).__module__ == "plainlearn.optim.optimizers"
+            if kind is type(optimizer) or ours:
+                decoupled = kind is torch.optim.Adam and optimizer.defaults.get("decoupled_weight_decay")
+                return torch.optim.AdamW if decoupled else kind
+            break
+    raise ArgumentError(
+        f"the optimizer {type(optimizer).__name__} is not one of torch's, so a script cannot make it",
+        try_="opt_func=SGD or opt_func=Adam",
+    )
+
+
+def _options(kind: type[torch.optim.Optimizer], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that differ from those which torch's class has by itself."""
+    usual = {name: each.default for name, each in inspect.signature(kind).parameters.items()}
+    return {
+        name: value
+        for name, value in defaults.items()
+        if name in usual and name not in _SAID_ELSEWHERE and value != usual[name] and value is not None
     }
 
 
-def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+# ---- what learns
 
 
-def depths_code(learn: Learner) -> list[str]:
+def freeze_code(learn: Learner, copied: Copied) -> str:
+    """The statement that lets learn what learns now."""
+    names = {name for name, parameter in learn.model.named_parameters() if parameter.requires_grad}
+    return call(copied.spell_out("freeze"), ["model", f"learn={_tuple(_prefixes_of(learn.model, names))}"])
+
+
+def depths_code(learn: Learner) -> str:
     """The depths of the model, frozen or not, by how the names of their parameters begin."""
     learn.model.requires_grad_(True)
     names = {id(parameter): name for name, parameter in learn.model.named_parameters()}
-    lines = ["DEPTHS = ["]
-    for depth in split_by_depth(learn.model, learn.splitter):
-        prefixes = prefixes_of(learn.model, {names[id(parameter)] for parameter in depth})
-        lines += listing("", "()", [f'"{prefix}"' for prefix in prefixes], 4)
-        lines[-1] += ","
-    return [*lines, "]"]
+    depths = [
+        _tuple(_prefixes_of(learn.model, {names[id(parameter)] for parameter in depth}))
+        for depth in split_by_depth(learn.model, learn.splitter)
+    ]
+    return bracketed("DEPTHS = ", "[]", depths, width=0)
 
 
-def prefixes_of(model: nn.Module, names: set[str]) -> list[str]:
+def _prefixes_of(model: nn.Module, names: set[str]) -> list[str]:
     """The fewest beginnings of names that cover exactly these parameters."""
     found: list[str] = []
 
@@ -121,60 +157,25 @@ def prefixes_of(model: nn.Module, names: set[str]) -> list[str]:
     return found
 
 
-def _torchs(optimizer: Any) -> type[torch.optim.Optimizer]:
-    for kind in type(optimizer).__mro__:
-        if kind.__module__.startswith("torch.optim.") and getattr(torch.optim, kind.__name__, None) is kind:
-            ours = type(optimizer).__module__ == "plainlearn.optim.optimizers"
-            if kind is type(optimizer) or ours:
-                decoupled = kind is torch.optim.Adam and optimizer.defaults.get("decoupled_weight_decay")
-                return torch.optim.AdamW if decoupled else kind
-            break
-    raise ArgumentError(
-        f"the optimizer {type(optimizer).__name__} is not one of torch's, so a script cannot make it",
-        try_="opt_func=SGD or opt_func=Adam",
-    )
-
-
-def _options(kind: type[torch.optim.Optimizer], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that differ from those which torch's class has by itself."""
-    usual = {name: each.default for name, each in inspect.signature(kind).parameters.items()}
-    return {
-        name: value
-        for name, value in defaults.items()
-        if name in usual and name not in _SAID_ELSEWHERE and value != usual[name] and value is not None
-    }
-
-
-def _shown(options: Mapping[str, Any]) -> list[str]:
-    return [f"{name}={value!r}" for name, value in options.items()]
-
-
-def _made(kind: type) -> str:
-    return f"optimizer = torch.optim.{kind.__name__}"
+def _tuple(prefixes: list[str]) -> str:
+    given = [quoted(prefix) for prefix in prefixes]
+    return f"({given[0]},)" if len(given) == 1 else bracketed("", "()", given, width=100)
 
 
 # ---- whole runs
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run as statements, and as a person would call it; the settings and definitions that it alone has."""
-
-    lines: list[str]
-    call: str
-    settings: list[str] = field(default_factory=list[str])
-    definitions: dict[str, Piece] = field(default_factory=dict[str, Piece])
-
-
-def fit_code(learn: Learner, epochs: int, lr: Any, wd: float | None = None) -> Run:
+def _fit_code(learn: Learner, copied: Copied, epochs: int, lr: Any, wd: float | None = None) -> Run:
     """`learn.fit` as a run."""
     rate = learn.lr if lr is None else lr
-    lines = [*optimizer_code(learn, rate, wd), f"fit(model, optimizer, epochs={epochs})"]
-    return Run(lines, f"fit({epochs}, {shown(rate)})")
+    run = _optimizer_code(learn, copied, rate, wd)
+    lines = [*run.lines, f"{copied.spell_out('fit')}(model, optimizer, task, epochs={epochs})"]
+    return replace(run, lines=lines, call=f"fit({epochs}, {_shown(rate)})")
 
 
-def one_cycle_code(
+def _one_cycle_code(
     learn: Learner,
+    copied: Copied,
     epochs: int,
     lr: Any,
     div: float = 25.0,
@@ -185,27 +186,25 @@ def one_cycle_code(
 ) -> Run:
     """`learn.fit_one_cycle`, likewise."""
     rate = learn.lr if lr is None else lr
-    made = optimizer_code(learn, rate, wd)
-    given = {"epochs": epochs, "pct_start": pct_start, "div": div, "div_final": div_final}
-    lines = [*made, *call("fit_one_cycle", ["model", "optimizer", *_shown(given)])]
-    settings = [f"STEPS_OF_EPOCH = {len(learn.dls.train)}"]
-    # The line of the loop that moves the momentum is for the optimizer that there is.
-    piece, line = part("loop")["fit_one_cycle"], 'group["momentum"] = cycle(done, pct_start, *MOMENTUM)\n'
-    group, text = learn.optimizer.param_groups[0], piece.text
-    if moms is None or not momentum_of(group):
-        text = text.replace(" " * 16 + line, "").replace("fall; momentum goes the other way.", "fall.")
-    else:
-        settings.append(f"MOMENTUM = {moms!r}")
-        if "betas" in group:
-            text = text.replace(
-                line, 'group["betas"] = (cycle(done, pct_start, *MOMENTUM), group["betas"][1])\n'
-            )
-    own = {"fit_one_cycle": Piece(text, piece.needs & set(free_names(ast.parse(text))))}
-    return Run(lines, f"fit_one_cycle({epochs}, {shown(rate)})", settings, own)
+    run = _optimizer_code(learn, copied, rate, wd)
+    cycle = copied.take(combined_cos, "the schedule")
+    given = ["optimizer", f"factor={cycle}({pct_start}, 1 / {div}, 1.0, 1 / {div_final})"]
+    says = "# One cycle: the rates climb, then fall."
+    if moms is not None and momentum_of(learn.optimizer.param_groups[0]):
+        says = "# One cycle: the rates climb, then fall; momentum goes the other way."
+        given.append(f"momentum={cycle}({', '.join(map(str, (pct_start, *moms)))})")
+    lines = [
+        *run.lines,
+        says,
+        call(f"schedule = {copied.spell_out('scheduled')}", given),
+        f"{copied.spell_out('fit')}(model, optimizer, task, epochs={epochs}, schedule=schedule)",
+    ]
+    return replace(run, lines=lines, call=f"fit_one_cycle({epochs}, {_shown(rate)})")
 
 
-def fine_tune_code(
+def _fine_tune_code(
     learn: Learner,
+    copied: Copied,
     epochs: int,
     lr: Any,
     freeze_epochs: int = 1,
@@ -227,44 +226,36 @@ def fine_tune_code(
             "# First the head alone, so that its first, wild steps do not spoil what the body knows."
         )
         if serve:
-            lines += call("fit_head", ["model", f"head={_path_to(head_of(learn).linear, learn.model)}"])
+            lines.append(head_code(learn, copied))
         else:
-            lines += freeze_code(learn)
-            lines += one_cycle_code(learn, freeze_epochs, slice(rate), pct_start=0.99, wd=wd).lines
+            lines.append(freeze_code(learn, copied))
+            lines += _one_cycle_code(learn, copied, freeze_epochs, slice(rate), pct_start=0.99, wd=wd).lines
         lines.append("")
     unfreeze(learn)
     base, rate = rate, rate / 2
     if serve:  # as in `fine_tune`: from a head that is as good as it can be, the first steps lead away
         rate *= min(1.0, epochs * len(learn.dls.train) / _STEPS_TO_SETTLE)
-    then = one_cycle_code(learn, epochs, slice(rate / lr_mult, rate), div=div, pct_start=pct_start, wd=wd)
+    rates = slice(rate / lr_mult, rate)
+    then = _one_cycle_code(learn, copied, epochs, rates, div=div, pct_start=pct_start, wd=wd)
     lines += [
         "# Then all depths, the early ones in smaller steps: they know what every picture has.",
         "model.requires_grad_(True)",
         *then.lines,
     ]
-    return replace(then, lines=lines, call=f"fine_tune({epochs}, {shown(base)})")
+    return replace(then, lines=lines, call=f"fine_tune({epochs}, {_shown(base)})")
 
 
-def _path_to(part: Any, model: nn.Module) -> str:
-    """An expression for a part of a part of the model, in places if all of them have places."""
-    name: str = next(name for name, each in cast("Any", model).named_modules() if each is part)
-    if all(place.isdigit() for place in name.split(".")):
-        return "model" + "".join(f"[{place}]" for place in name.split("."))
-    return f'model.get_submodule("{name}")'
+def head_code(learn: Learner, copied: Copied) -> str:
+    """The statement that fits the linear head to features."""
+    model: Any = learn.model
+    name: str = next(name for name, part in model.named_modules() if part is head_of(learn).linear)
+    places = name.split(".")
+    path = "".join(f"[{place}]" for place in places) if all(map(str.isdigit, places)) else ""
+    head = f"head=model{path}" if path else f"head=model.get_submodule({quoted(name)})"
+    return call(copied.spell_out("fit_head"), ["model", head, "task=task", "unaugmented=unaugmented"])
 
 
-def freeze_code(learn: Learner) -> list[str]:
-    """The statement that lets learn what learns now."""
-    names = {name for name, parameter in learn.model.named_parameters() if parameter.requires_grad}
-    return call("freeze", ["model", "learn=" + _tuple(prefixes_of(learn.model, names))])
-
-
-def _tuple(prefixes: list[str]) -> str:
-    quoted = [f'"{prefix}"' for prefix in prefixes]
-    return quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})"
-
-
-def shown(rate: float | slice) -> str:
+def _shown(rate: float | slice) -> str:
     """A rate as a person writes it."""
     if isinstance(rate, slice):
         return f"slice({rate.start}, {rate.stop})" if rate.start is not None else f"slice({rate.stop})"
@@ -272,7 +263,7 @@ def shown(rate: float | slice) -> str:
 
 
 RECIPES: Final[Mapping[str, Callable[..., Run]]] = {
-    "fit": fit_code,
-    "fit_one_cycle": one_cycle_code,
-    "fine_tune": fine_tune_code,
+    "fit": _fit_code,
+    "fit_one_cycle": _one_cycle_code,
+    "fine_tune": _fine_tune_code,
 }

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
+import zlib
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError
 from plainlearn.core.seed import preserve_random_state
 from plainlearn.core.wholefile import Mark, check_replaceable, whole_file, write_whole
-from plainlearn.eject.code import as_array
 from plainlearn.eject.data import data_code
 from plainlearn.eject.network import code_of
-from plainlearn.eject.recipe import RECIPES, depths_code, freeze_code, memory_of
-from plainlearn.eject.source import Copied
-from plainlearn.eject.text import compose, listing, names_of_parts, quoted
-from plainlearn.losses.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropy, MSELossFlat
-from plainlearn.metrics.functions import accuracy, error_rate
+from plainlearn.eject.recipe import RECIPES, depths_code, freeze_code
+from plainlearn.eject.source import Copied, as_array, is_ours
+from plainlearn.eject.text import bracketed, quoted
+from plainlearn.metrics.meter import Average
 from plainlearn.train.callbacks.finite import FiniteLoss
 from plainlearn.train.learner import Learner
 from plainlearn.train.loop import checked_epochs
@@ -33,13 +34,8 @@ from plainlearn.train.trial import model_kept
 
 Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
 
-#: What lies beside a script that has data in arrays, or a table of files.
-FILES_BESIDE: Final = {
-    (True, False): "the weights that it starts from, and the data",
-    (False, True): "the weights that it starts from,\nthe .csv says which files are for what",
-    (False, False): "the weights that it starts from",
-}
 _MARK = "the plain PyTorch of a learner"
+_LONGEST_STEM = 60  # of a script's name that is repeated in the name of a module
 _MADE_BY: Final = "plainlearn"  # an array, the first one, so that its name stands at the head of the file
 #: How the files that an `eject` writes are known again.
 MARKS: Final = {
@@ -47,11 +43,16 @@ MARKS: Final = {
     ".npz": Mark(f"{_MADE_BY}.npy".encode(), within=64),
     ".csv": Mark(b"side,file,label,target", within=32),
 }
-#: Names that the statements of a script set or use.
-RESERVED_NAMES = {"SCRIPT", "DATA", "BATCH_SIZE", "SIZE", "NAMES", "STEPS_OF_EPOCH", "MOMENTUM", "DEPTHS", "RADIUS",
-          "REST", "MOVING", "calm_items", "trained", "start", "model", "loss_func", "metrics", "groups",
-          "optimizer", "train_batches", "valid_batches", "train_items", "valid_items", "train_x", "train_y",
-          "valid_x", "valid_y", "item_maps", "batch_maps", "light"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script, the library's definitions beside it, a table of files or nothing, and the arrays that it starts from."""
+
+    text: str
+    library: str
+    table: str
+    arrays: dict[str, NDArray[Any]]
 
 
 def eject(
@@ -81,24 +82,41 @@ def eject(
     target, twin = Path(path), copy.copy(learn)
     recipe = _usual_recipe(learn) if recipe is None else recipe
     _check(learn, target, recipe)
-    for suffix in (".py", ".npz"):
-        check_replaceable(target.with_suffix(suffix), MARKS[suffix], force=force)
+    for place in (target, target.with_suffix(".npz"), _library_of(target)):
+        check_replaceable(place, MARKS[place.suffix], force=force)
     with preserve_random_state(), model_kept(learn.model), ExitStack() as afterwards:
         for parameter in learn.model.parameters():
             afterwards.callback(parameter.requires_grad_, parameter.requires_grad)
         for group in getattr(learn.optimizer, "param_groups", ()):
             afterwards.callback(group.update, lr=group["lr"])
-        text, arrays, table = _script(twin, recipe, checked_epochs(epochs), lr, seed, settings)
-    if table:
+        script = _script(twin, target, recipe, checked_epochs(epochs), lr, seed, settings)
+    if script.table:
         check_replaceable(target.with_suffix(".csv"), MARKS[".csv"], force=force)
     # The script comes last: where it is, what it needs is there already.
-    size = sum(array.nbytes for array in arrays.values())
+    arrays: dict[str, Any] = {_MADE_BY: np.array(__version__), **script.arrays}
+    size = sum(each.nbytes for each in arrays.values())
     with whole_file(target.with_suffix(".npz"), size, mark=MARKS[".npz"], force=force) as file:
-        np.savez(file, **{_MADE_BY: np.array(__version__)}, **arrays)
-    for suffix, content in ((".csv", table), (".py", text)):
-        if content:
-            write_whole(target.with_suffix(suffix), content.encode("utf-8"), mark=MARKS[suffix], force=force)
+        np.savez(file, **arrays)
+    texts = {
+        target.with_suffix(".csv"): script.table,
+        _library_of(target): script.library,
+        target: script.text,
+    }
+    for place, text in texts.items():
+        if text:
+            write_whole(place, text.encode("utf-8"), mark=MARKS[place.suffix], force=force)
     return target
+
+
+def library_name(target: Path) -> str:
+    """The module beside a script that has the library's definitions: a name that can be imported, whatever the script's is."""
+    stem = target.stem
+    plain = stem.isascii() and stem.isidentifier() and len(stem) <= _LONGEST_STEM
+    return f"{stem if plain else f'script_{zlib.crc32(os.fsencode(stem)):08x}'}_library"
+
+
+def _library_of(target: Path) -> Path:
+    return target.with_name(f"{library_name(target)}.py")
 
 
 def _usual_recipe(learn: Learner) -> Recipe:
@@ -136,67 +154,75 @@ def _check(learn: Learner, target: Path, recipe: str) -> None:
 
 def _script(
     learn: Learner,
+    target: Path,
     recipe: Recipe,
     epochs: int,
     lr: float | slice | None,
     seed: int | None,
     settings: dict[str, Any],
-) -> tuple[str, dict[str, Any], str]:
+) -> Script:
     copied = Copied()
-    loss, loss_arrays = _loss_code(learn.loss_func, copied)
-    metrics = [_metric_code(metric, copied) for metric in learn.metrics]
+    loss = _loss_code(learn.loss_func, copied)
+    metrics = [f"{quoted(meter.name)}: {_metric_code(meter, copied)}" for meter in learn.meters]
     model = code_of(learn.model, copied)
-    data = data_code(learn.dls)
-    if clash := sorted(set(copied.pieces) & (names_of_parts() | RESERVED_NAMES)):
-        raise ArgumentError(f"the script has something of its own that is called {clash[0]}, as a function of yours is",
-                            try_=f"another name for {clash[0]}")  # fmt: skip
-    arrays = {f"model.{name}": as_array(value, name) for name, value in learn.model.state_dict().items()}
-    arrays |= data.arrays | loss_arrays
-    memory = memory_of(learn)
+    data = data_code(learn.dls, copied)
+    for name, value in learn.model.state_dict().items():
+        copied.arrays[f"model.{name}"] = as_array(value, name)
+    seeded = f"torch.manual_seed({seed})"
     if seed is None:
-        arrays["random_state"] = torch.get_rng_state().numpy()
+        copied.arrays["random_state"] = torch.get_rng_state().numpy()
+        seeded = 'torch.set_rng_state(torch.from_numpy(start["random_state"]))'
     frozen = any(not parameter.requires_grad for parameter in learn.model.parameters())
-    begin = freeze_code(learn) if frozen and recipe != "fine_tune" else []
-    run = RECIPES[recipe](learn, epochs, lr, **settings)
-    if any("optimizer.state" in line for line in run.lines):
-        arrays |= {name: as_array(value, name) for name, value in memory.items()}
-    names = ["train_loss", "valid_loss", *(meter.name for meter in learn.meters)]
+    begin = [freeze_code(learn, copied)] if frozen and recipe != "fine_tune" else []
+    run = RECIPES[recipe](learn, copied, epochs, lr, **settings)
+    copied.arrays |= {name: as_array(value, name) for name, value in run.arrays.items()}
+    uses = "\n".join(run.lines)
     constants = [
         "SCRIPT = Path(__file__)",
         *data.settings,
-        *listing("NAMES = ", "[]", map(quoted, names)),
-        *run.settings,
+        *([depths_code(learn)] if "DEPTHS" in uses else []),
     ]
-    if any("DEPTHS" in line for line in run.lines):
-        constants += depths_code(learn)
     statements = [
         "# Sums are taken in an order, and so have last bits, that depend on the number of threads.",
         f"torch.set_num_threads({torch.get_num_threads()})",
         'start = np.load(SCRIPT.with_suffix(".npz"))',
         *data.load,
+        *([data.unaugmented] if "unaugmented" in uses else []),
+        "",
+        f"loss_func = {loss}",
+        bracketed("metrics = ", "{}", metrics),
+        f"task = {copied.spell_out('Task')}(train, valid, loss_func, metrics)",
         "",
         f"model = {model}",
         *(["model.to(memory_format=torch.channels_last)"] if _is_channels_last(learn.model) else []),
         'model.load_state_dict({name: torch.from_numpy(start[f"model.{name}"]) for name in model.state_dict()})',
-        f"loss_func = {loss}",
-        *listing("metrics = ", "[]", metrics),
         "",
-        f"torch.manual_seed({seed})"
-        if seed is not None
-        else 'torch.set_rng_state(torch.from_numpy(start["random_state"]))',
+        seeded,
         *begin,
         *run.lines,
         "",
         "trained = {name: value.numpy() for name, value in model.state_dict().items()}",
         'np.savez(SCRIPT.with_name(f"{SCRIPT.stem}-trained.npz"), **trained)',
     ]
+    module = library_name(target)
+    lies = "the weights that it starts from" + (", and the data" if "train_x" in copied.arrays else "")
+    lies += (
+        "; the .csv\nsays which files are for what. The folder of these can be given as an argument"
+        if data.table
+        else ""
+    )
     says = (
         f"{run.call}: {_MARK}, written by plainlearn {__version__}.\n\n"
-        f"Run it with Python. The .npz beside it holds {FILES_BESIDE[bool(data.arrays), bool(data.table)]}.\n"
+        f"Run it with Python. The .npz beside it holds {lies}.\n"
+        "What is imported of plainlearn's own definitions is copied beside it too.\n"
         "It ends with the same weights as the learner, to the bit, and keeps them in the -trained.npz.\n"
     )
-    own = {**copied.pieces, **data.definitions, **run.definitions}
-    return compose(says, constants, own, copied.imports, statements), arrays, data.table
+    copies = (
+        f"Definitions for {_MARK}, written by plainlearn {__version__}.\n\n"
+        "They are plainlearn's own, copied as they are written there, under the Apache License 2.0.\n"
+    )
+    text = copied.composed(f'"""{says}"""', "\n".join(constants), "\n".join(statements), module)
+    return Script(text, copied.library.text(copies), data.table, copied.arrays)
 
 
 def _is_channels_last(model: nn.Module) -> bool:
@@ -208,39 +234,26 @@ def _is_channels_last(model: nn.Module) -> bool:
     return bool(wide) and all(value.is_contiguous(memory_format=torch.channels_last) for value in wide)
 
 
-def _loss_code(loss_func: Any, copied: Copied) -> tuple[str, dict[str, Any]]:
-    """The loss as an expression, and the arrays that it asks for."""
-    if type(loss_func) in (CrossEntropyLossFlat, LabelSmoothingCrossEntropy) and loss_func.axis in (-1, 1):
-        options: dict[str, Any] = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0}
-        given = {
-            name: getattr(loss_func, name) for name in options if getattr(loss_func, name) != options[name]
-        }
-        shown = [f"{name}={value!r}" for name, value in given.items()]
-        if "reduction" not in given:
-            if loss_func.weight is not None:
-                weight = as_array(loss_func.weight.float(), "the loss")
-                shown.insert(0, 'weight=torch.from_numpy(start["loss.weight"])')
-                return f"nn.CrossEntropyLoss({', '.join(shown)})", {"loss.weight": weight}
-            return f"nn.CrossEntropyLoss({', '.join(shown)})" if shown else "F.cross_entropy", {}
-    return _other_loss(loss_func, copied), {}
-
-
-def _other_loss(loss_func: Any, copied: Copied) -> str:
-    if type(loss_func) is MSELossFlat and loss_func.reduction == "mean":
-        return "squared_error"
+def _loss_code(loss_func: Any, copied: Copied) -> str:
+    """The loss as an expression."""
     if isinstance(loss_func, nn.Module) and type(loss_func).__module__ == "torch.nn.modules.loss":
         return code_of(loss_func, copied)
-    if getattr(F, getattr(loss_func, "__name__", ""), None) is loss_func:
-        return f"F.{loss_func.__name__}"
-    if str(getattr(loss_func, "__module__", type(loss_func).__module__)).startswith("plainlearn.losses"):
+    if not is_ours(type(loss_func)):
+        return copied.value(loss_func, "the loss")
+    parameters = inspect.signature(cast("type[Any]", type(loss_func))).parameters
+    if missing := [name for name in parameters if not hasattr(loss_func, name)]:
         raise ArgumentError(
-            f"the loss {loss_func!r}, with its settings, is not written down",
+            f"the loss {loss_func!r} does not say its {' and '.join(missing)}, and is not written down",
             try_="loss_func=F.cross_entropy",
         )
-    return copied.take(loss_func, "the loss")
+    given = {name: getattr(loss_func, name) for name in parameters}
+    return copied.made(
+        loss_func, given, {name: each.default for name, each in parameters.items()}, "the loss"
+    )
 
 
-def _metric_code(metric: Any, copied: Copied) -> str:
-    if metric in (accuracy, error_rate):
-        return metric.__name__
-    return copied.take(metric, "the metric")
+def _metric_code(meter: Any, copied: Copied) -> str:
+    if not isinstance(meter, Average):
+        raise ArgumentError(f"the metric {meter.name} is no function of one batch, and is not written down",
+                            try_="a function of predictions and targets")  # fmt: skip
+    return copied.value(meter.function, "the metric")

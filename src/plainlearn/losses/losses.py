@@ -124,6 +124,11 @@ class LabelSmoothingCrossEntropy(CrossEntropyLossFlat):
             axis, weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=eps
         )
 
+    @property
+    def eps(self) -> float:
+        """The share that is spread."""
+        return self.label_smoothing
+
     def __repr__(self) -> str:
         return f"FlattenedLoss of LabelSmoothingCrossEntropy(eps={self.label_smoothing:g})"
 

@@ -20,10 +20,11 @@ from numba import njit
 
 from plainlearn.augment.sampling import lanes
 from plainlearn.augment.sampling.kernel import FAR, HORIZON, NEAREST, RAMP, WIDEST
+from plainlearn.augment.sampling.lanes import LANES
 
 v: Any = lanes
 _F = np.float32
-LANES = _RUN = lanes.LANES
+_RUN = LANES
 _ROW = 4 * _RUN  # bytes in one vector
 
 
