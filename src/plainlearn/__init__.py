@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from plainlearn.data.loaders import DataLoaders
     from plainlearn.datasets.download import untar_data
     from plainlearn.datasets.urls import URLs
+    from plainlearn.eject import eject
     from plainlearn.metrics.functions import accuracy, accuracy_multi, error_rate
     from plainlearn.train.callback import Callback
     from plainlearn.train.learner import Learner
@@ -43,6 +44,7 @@ _HOMES = {
     "URLs": "datasets.urls",
     "accuracy": "metrics.functions",
     "accuracy_multi": "metrics.functions",
+    "eject": "eject",
     "error_rate": "metrics.functions",
     "get_image_files": "data.items",
     "set_seed": "core.seed",
@@ -67,6 +69,7 @@ __all__ = [
     "__version__",
     "accuracy",
     "accuracy_multi",
+    "eject",
     "error_rate",
     "get_image_files",
     "set_seed",
@@ -79,7 +82,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'plainlearn' has no attribute {name!r}")
-    return getattr(import_module(f"plainlearn.{home}"), name)
+    module = import_module(f"plainlearn.{home}")
+    return module if home == name else getattr(module, name)  # `eject` is a package that can be called
 
 
 def __dir__() -> list[str]:

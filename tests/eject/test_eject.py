@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import plainlearn
 from plainlearn.core.errors import ArgumentError, StorageError
 from plainlearn.core.seed import set_seed
 from plainlearn.data import DataLoader, DataLoaders
@@ -186,6 +187,14 @@ def test_an_optimizer_goes_on_with_what_it_remembers(opt_func: Any, tmp_path: Pa
         learn.fit(1, 0.01)
     text = prove(learn, tmp_path / "on.py", capsys, recipe="fit_one_cycle", epochs=2, lr=0.02)
     assert "goes on with what it remembers" in text
+
+
+def test_the_package_itself_can_be_called(tmp_path: Path) -> None:
+    learn = a_learner()
+    script = plainlearn.eject(learn, tmp_path / "called.py", lr=0.1)
+    assert script.read_text() == eject(learn, tmp_path / "called.py", lr=0.1).read_text()
+    assert plainlearn.eject.eject is eject
+    assert "eject" in plainlearn.__all__
 
 
 def test_a_new_optimizer_starts_with_an_empty_memory(tmp_path: Path, capsys: Any) -> None:
