@@ -28,7 +28,7 @@ from plainlearn.models.weights import packaged_file
 from plainlearn.runs import RunConfig, plan, train
 from plainlearn.runs import run as training
 from plainlearn.runs.eject_run import eject_run
-from plainlearn.runs.plan import Pace, plan_at
+from plainlearn.runs.plan import Pace, Plan, fixed_plan, plan_at
 from plainlearn.runs.record import locked_folder, read_record
 from plainlearn.runs.run import learner_of
 from plainlearn.runs.training_data import Pictures, pictures_of
@@ -348,10 +348,19 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(tmp_path: Path, how: 
 
 
 @pytest.mark.slow
-def test_a_run_as_a_script_ends_with_the_weights_of_the_model_file(folder: Path) -> None:
+@pytest.mark.parametrize("kept", ["tuned", "head alone"])
+def test_a_run_as_a_script_ends_with_the_weights_of_the_model_file(
+    folder: Path, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kept == "head alone":  # as where the minutes leave no epoch
+
+        def without_epochs(*given: Any) -> Plan:
+            return replace(fixed_plan(*given), epochs=0)
+
+        monkeypatch.setattr(training, "fixed_plan", without_epochs)
     wanted = asked(folder, size=64)
     outcome = train(wanted, say=lambda _: None)
-    assert outcome.kept == "tuned"
+    assert outcome.kept == kept
     path, note = eject_run(wanted.run_folder)
     assert "to the bit" in note
     subprocess.run([sys.executable, str(path)], check=True, capture_output=True, cwd=folder.parent)

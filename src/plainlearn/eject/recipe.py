@@ -226,7 +226,7 @@ def _fine_tune_code(
             "# First the head alone, so that its first, wild steps do not spoil what the body knows."
         )
         if serve:
-            lines.append(head_code(learn, copied))
+            lines.append(_head_code(learn, copied))
         else:
             lines.append(freeze_code(learn, copied))
             lines += _one_cycle_code(learn, copied, freeze_epochs, slice(rate), pct_start=0.99, wd=wd).lines
@@ -245,7 +245,17 @@ def _fine_tune_code(
     return replace(then, lines=lines, call=f"fine_tune({epochs}, {_shown(base)})")
 
 
-def head_code(learn: Learner, copied: Copied) -> str:
+def _head_alone(learn: Learner, copied: Copied, epochs: int, lr: Any) -> Run:
+    """The head fitted to features as a run; there are no epochs, nor a rate."""
+    if not can_fit_head_on_features(learn):
+        raise ArgumentError(
+            "fit_head needs a linear head behind a frozen body, a loss of classes, and loaders of a DataBlock",
+            try_='recipe="fine_tune"',
+        )
+    return Run([_head_code(learn, copied)], "fit_head()")
+
+
+def _head_code(learn: Learner, copied: Copied) -> str:
     """The statement that fits the linear head to features."""
     model: Any = learn.model
     name: str = next(name for name, part in model.named_modules() if part is head_of(learn).linear)
@@ -266,4 +276,5 @@ RECIPES: Final[Mapping[str, Callable[..., Run]]] = {
     "fit": _fit_code,
     "fit_one_cycle": _one_cycle_code,
     "fine_tune": _fine_tune_code,
+    "fit_head": _head_alone,
 }

@@ -32,7 +32,7 @@ from plainlearn.train.loop import checked_epochs
 from plainlearn.train.step import SupervisedStep
 from plainlearn.train.trial import model_kept
 
-Recipe = Literal["fit", "fit_one_cycle", "fine_tune"]
+Recipe = Literal["fit", "fit_one_cycle", "fine_tune", "fit_head"]
 
 _MARK = "the plain PyTorch of a learner"
 _LONGEST_STEM = 60  # of a script's name that is repeated in the name of a module
@@ -69,8 +69,9 @@ def eject(
     """Write a plain PyTorch script that does what `learn` would do now, and return its path.
 
     `recipe`, `epochs`, `lr` and `settings` are the run: `eject(learn, "train.py", recipe="fine_tune", epochs=4)` is
-    `learn.fine_tune(4)`. By default it is one epoch of `fine_tune` if the body is frozen, as it is behind trained weights,
-    else of `fit`. `seed` is the one that `set_seed` gets before the run; None takes torch's generator as it is now.
+    `learn.fine_tune(4)`; "fit_head" is its first part alone, where that fits the head to features. By default it is one
+    epoch of `fine_tune` if the body is frozen, as it is behind trained weights, else of `fit`.
+    `seed` is the one that `set_seed` gets before the run; None takes torch's generator as it is now.
     Beside the script lie `train.npz`, the weights and tensors that it starts from, and for pictures in files `train.csv`,
     which file is on which side and with which label. It needs plainlearn no more, and ends with the
     very weights, to the bit, that the learner ends with on the CPU of such a machine, in `train-trained.npz`.
