@@ -14,6 +14,7 @@ from plainlearn.core.errors import DataError
 from plainlearn.core.lists import L
 from plainlearn.data.blocks import Block, CategoryBlock, MultiCategoryBlock, RegressionBlock
 from plainlearn.data.dataset import BlockDataset, Datasets, listed, reader
+from plainlearn.data.reading import draws_items
 from plainlearn.data.transform import Function
 
 
@@ -123,7 +124,8 @@ def test_what_a_dataset_draws_comes_of_the_generator_alone() -> None:
     plain = BlockDataset(L([1, 2]), (Block(), Block()), (lambda item: item,) * 2, n_inp=1)
     rng = np.random.default_rng(5)
     drawn = replace(plain, item_tfms=(jitter,)).draw(1, rng)
-    assert plain.draw(1, rng) == plain[1] == (2, 2)
+    assert plain.draw(1, rng) == plain[1] == (2, 2) and not draws_items(plain)
+    assert draws_items(replace(plain, item_tfms=(jitter,)))
     assert drawn == (2 + np.random.default_rng(5).random(), 2)
 
 

@@ -106,11 +106,16 @@ class BlockDataset:
             for block in self.blocks
         )
 
+    @cached_property
+    def draws(self) -> bool:
+        """Whether anything on the way may be random."""
+        return self.placing or bool(self.functions)
+
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Sample:
-        if not self.placing and not self.functions:
+        if not self.draws:
             return self.draw(index, _NOT_DRAWN_FROM)
         sample = self.draw(index, fresh_generator())
         batch = Gather(self.blocks, materialized=True)([sample])

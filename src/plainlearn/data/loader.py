@@ -40,6 +40,7 @@ from plainlearn.data.reading import (
     Source,
     Stopped,
     WorkerProcesses,
+    draws_items,
     generator,
     read_ahead,
     read_stream,
@@ -255,7 +256,7 @@ class DataLoader:
         if self.seed is not None:
             # The factor keeps the epochs of two seeds apart.
             return self.seed * 1_000_003 + self.epochs_begun
-        draws = self.shuffle or self.after_batch is not None or isinstance(self.dataset, DrawsItems)
+        draws = self.shuffle or self.after_batch is not None or draws_items(self.dataset)
         if not draws and not self._order_is_replaced():
             return 0  # nothing is random: leave the global generator alone
         return drawn_seed()
