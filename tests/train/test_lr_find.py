@@ -276,3 +276,11 @@ def test_an_optimizer_with_its_own_settings_is_made_as_for_a_fit(make_learner: M
     learn = make_learner(opt_func=partial(SGD, mom=0.9), train=batches(24))
     assert find(learn).valley > 0
     assert learn.optimizer is None
+
+
+def test_a_rate_that_was_not_asked_for_is_refused_by_name(make_learner: Make) -> None:
+    found = find(make_learner(), suggest_funcs=(minimum, valley))
+    assert (found.minimum, found.valley) == tuple(found)
+    assert copy.copy(found).valley == found.valley
+    with pytest.raises(AttributeError, match="no rate was suggested by slide; there are minimum, valley"):
+        found.slide  # noqa: B018

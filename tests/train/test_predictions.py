@@ -218,3 +218,21 @@ def test_predicting_leaves_the_model_in_its_mode(learn: Learner) -> None:
     learn.get_preds()
     assert learn.model.training
     assert torch.is_grad_enabled()
+
+
+def test_what_was_asked_for_has_names_and_what_was_not_is_none(make_learner: Any) -> None:
+    learn = make_learner()
+    pair = learn.get_preds()
+    assert len(pair) == 2
+    assert (pair.inputs, pair.decoded, pair.losses) == (None, None, None)
+    every = learn.get_preds(with_input=True, with_decoded=True, with_loss=True)
+    named = (every.inputs, every.predictions, every.targets, every.decoded, every.losses)
+    assert len(every) == 5
+    assert all(part is name for part, name in zip(every, named, strict=True))
+
+
+def test_validation_gives_the_course_s_list_with_names(make_learner: Any) -> None:
+    scores = make_learner(metrics=nn.functional.l1_loss).validate()
+    assert isinstance(scores, list)
+    assert scores.names == ("loss", "l1_loss")
+    assert scores.named == {"loss": scores.loss, "l1_loss": scores[1]}

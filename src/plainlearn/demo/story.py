@@ -24,7 +24,7 @@ from plainlearn.core.wholefile import Mark, check_replaceable, write_whole
 from plainlearn.datasets.download import untar_data
 from plainlearn.datasets.urls import URLs
 from plainlearn.demo import rungs
-from plainlearn.demo.pictures import ALBUM, Album, in_characters
+from plainlearn.demo.album import ALBUM, Album, in_characters
 from plainlearn.demo.rungs import Rung
 
 _FIGURES: Final = Mark(b'{\n  "rungs": [', within=32)
