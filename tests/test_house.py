@@ -126,6 +126,16 @@ def test_another_python_makes_it_out_of_date(
     assert not set_up.is_ready(clone, "dev")
 
 
+def test_an_environment_of_somebody_s_own_is_refused_by_name_and_stays(
+    set_up: ModuleType, clone: Path
+) -> None:
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / "bin" / "python").write_text("mine")
+    with pytest.raises(set_up.SetUpError, match=r"\.venv is there already, and make did not make it"):
+        set_up.set_up(clone, "dev")
+    assert [file.name for file in (clone / ".venv").rglob("*")] == ["bin", "python"]
+
+
 def test_an_interrupted_set_up_is_begun_anew(
     set_up: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
