@@ -355,7 +355,7 @@ def test_the_package_tells_type_checkers_that_it_is_typed() -> None:
 # ---------------------------------------------------------------- types that say something
 
 #: Of all parameters of public functions, the share whose type is a bare `Any`. To come down to 0.03 room by room.
-MOST_BARE_ANY = 0.052
+MOST_BARE_ANY = 0.04
 
 
 def public_parameters(nodes: list[ast.stmt]) -> Iterator[ast.arg]:
