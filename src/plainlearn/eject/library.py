@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import re
 import symtable
 import textwrap
 from collections import Counter, defaultdict
@@ -25,6 +26,7 @@ from plainlearn.core.errors import ArgumentError
 from plainlearn.eject.text import WIDTH, call, import_lines, laid_out
 
 _PACKAGE: Final = __name__.partition(".")[0]
+_TYPE: Final = re.compile(r"[\w.]*[A-Z]\w*(\[[\w\[\]., |]*\])?( \| [\w.\[\], ]+)*")
 
 
 class Link(NamedTuple):
@@ -91,35 +93,28 @@ def _is_ours(module: str | None) -> bool:
 
 
 def _links(node: ast.Import | ast.ImportFrom) -> dict[str, Link]:
-    if not isinstance(node, ast.ImportFrom) or not node.module or not _is_ours(node.module):
+    """What an import brings of this package, by the name it gives to it."""
+    if not isinstance(node, ast.ImportFrom) or not _is_ours(node.module):
         return {}
-    found: dict[str, Link] = {}
-    for alias in node.names:
-        inner = f"{node.module}.{alias.name}"
-        found[alias.asname or alias.name] = (
-            Link(inner, "") if _is_module(inner) else Link(node.module, alias.name)
-        )
-    return found
-
-
-@cache
-def _is_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is a module and no package
-        return False
+    module = str(node.module)
+    inside = hasattr(import_module(module), "__path__")  # modules, in a package
+    return {
+        alias.asname or alias.name: Link(f"{module}.{alias.name}", "")
+        if inside and find_spec(f"{module}.{alias.name}")
+        else Link(module, alias.name)
+        for alias in node.names
+    }
 
 
 def _imports(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
-    if isinstance(node, ast.ImportFrom):
-        if _is_ours(node.module) or node.module == "__future__":
-            return {}
-        return {
-            alias.asname or alias.name: f"from {node.module} import {ast.unparse(alias)}"
-            for alias in node.names
-        }
+    """What it brings of others, likewise, as a line each."""
+    module = node.module if isinstance(node, ast.ImportFrom) else None
+    if _is_ours(module) or module == "__future__":
+        return {}
+    before = f"from {module} import" if module else "import"
     return {
-        alias.asname or alias.name.partition(".")[0]: f"import {ast.unparse(alias)}" for alias in node.names
+        (alias.asname or alias.name).partition(".")[0]: f"{before} {ast.unparse(alias)}"
+        for alias in node.names
     }
 
 
@@ -204,21 +199,10 @@ def outer_names(text: str) -> set[str]:
 
 
 def _in_quoted_types(node: ast.AST) -> Iterator[str]:
-    """The names in types that are written as text: in `cast("…", x)`, in an alias, in an annotation."""
+    """The names in types that are written as text, as in `cast("Sequence[Any]", x)`: what reads so, and has capitals."""
     for each in ast.walk(node):
-        written: list[ast.AST | None] = [getattr(each, "annotation", None), getattr(each, "returns", None)]
-        if (
-            isinstance(each, ast.Call)
-            and isinstance(each.func, ast.Name)
-            and each.func.id in ("cast", "TypeVar")
-        ):
-            written += each.args[:1] if each.func.id == "cast" else [word.value for word in each.keywords]
-        if isinstance(each, ast.AnnAssign) and ast.unparse(each.annotation) == "TypeAlias":
-            written.append(each.value)
-        for text in written:
-            if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                inside = ast.walk(ast.parse(text.value, mode="eval"))
-                yield from (name.id for name in inside if isinstance(name, ast.Name))
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and _TYPE.fullmatch(each.value):
+            yield from re.findall(r"\b[A-Z]\w*", each.value)
 
 
 # ---- all that some reach
@@ -260,7 +244,7 @@ class Library:
                 self._claim(each, statement.text)
         for each in sorted(statement.needs):
             self._reach(home, each, statement)
-        for each in sorted(statement.mentions):
+        for each in sorted(statement.mentions & {*home.statements, *home.links, *home.imports}):
             self._mention(home, each)
 
     def _claim(self, name: str, meaning: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,7 +9,7 @@ import torch
 from torch import nn
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.eject.source import Copied, is_of_a_library, is_ours
+from plainlearn.eject.source import Copied, is_of_a_library, is_ours, kept_arguments
 from plainlearn.eject.text import WIDTH, bracketed
 from plainlearn.models.model import ExpectedInput, VisionModel
 
@@ -35,11 +33,10 @@ def code_of(model: nn.Module, copied: Copied, width: int = WIDTH - len("model = 
     if isinstance(model, ExpectedInput):
         channels = len(model.scale)
         return f"{copied.take(kind, 'the model')}(((0.0,) * {channels}, (1.0,) * {channels}))"
-    if kind.__module__.startswith("torch.nn.modules") and not list(model.children()):
-        return _layer(model)
-    if not is_ours(kind) and is_of_a_library(kind):
+    torchs = kind.__module__.startswith("torch.nn.modules") and not list(model.children())
+    if not torchs and not is_ours(kind) and is_of_a_library(kind):
         raise _unknown(model)
-    return _own(model, copied)
+    return _layer(model, copied)
 
 
 def _parts(parts: list[nn.Module], copied: Copied, width: int) -> list[str]:
@@ -49,48 +46,12 @@ def _parts(parts: list[nn.Module], copied: Copied, width: int) -> list[str]:
     return [code_of(part, copied, width) for part in parts]
 
 
-# ---- one layer
-
-
-def _layer(model: nn.Module) -> str:
-    """torch's layers print themselves as a call that makes them; that is tried, and said in few words."""
+def _layer(model: nn.Module, copied: Copied) -> str:
+    """A layer of torch's, of the user's or of plainlearn, by what it keeps of its arguments; it is tried."""
     kind = type(model)
-    try:
-        printed = cast(ast.Call, ast.parse(repr(model), mode="eval").body)
-        given = [ast.literal_eval(each) for each in printed.args]
-        named = {str(each.arg): ast.literal_eval(each.value) for each in printed.keywords}
-        bound = inspect.signature(kind).bind(*given, **named).arguments
-        with torch.device("meta"):
-            made = kind(*given, **named)
-    except (SyntaxError, ValueError, TypeError, AttributeError) as error:
-        raise _unknown(model) from error
-    if not _alike(made, model):
+    given, _ = kept_arguments(model)
+    if any(isinstance(value, torch.Tensor) for value in given.values()):
         raise _unknown(model)
-    defaults = {name: each.default for name, each in inspect.signature(kind).parameters.items()}
-    plain = [repr(value) for name, value in bound.items() if defaults[name] is inspect.Parameter.empty]
-    other = [
-        f"{name}={value!r}"
-        for name, value in bound.items()
-        if defaults[name] is not inspect.Parameter.empty and value != defaults[name]
-    ]
-    return f"nn.{kind.__name__}({', '.join([*plain, *other])})"
-
-
-def _own(model: nn.Module, copied: Copied) -> str:
-    """A class of the user's or of plainlearn, if it can be made by defaults and what it keeps under its arguments' names."""
-    kind = type(model)
-    known = [
-        each
-        for each in inspect.signature(kind).parameters.values()
-        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-    ]
-    given = {each.name: vars(model)[each.name] for each in known if each.name in vars(model)}
-    usual = {each.name: each.default for each in known if each.default is not each.empty}
-    if required := [each.name for each in known if each.name not in given | usual]:
-        raise ArgumentError(
-            f"the model's class {kind.__name__} asks for {', '.join(required)}, and with which values it was made is not known",
-            try_=f"defaults for them, so that {kind.__name__}() makes the model",
-        )
     with torch.device("meta"):
         made = kind(**given)
     if not _alike(made, model):
@@ -98,7 +59,7 @@ def _own(model: nn.Module, copied: Copied) -> str:
             f"{kind.__name__}() makes another model than the learner's: that one was changed, or made with arguments",
             try_="defaults that make this one",
         )
-    return copied.made(model, given, usual, "the model")
+    return copied.made_again(model, "the model")
 
 
 # ---- a network that a library knows by name

@@ -8,9 +8,8 @@ import inspect
 import math
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, is_dataclass
 from types import FunctionType, ModuleType
 from typing import Any, Final, cast
 
@@ -40,7 +39,6 @@ _IMPORTS: Final = {
     "models": "from torchvision import models",
     "nn": "from torch import nn",
     "np": "import numpy as np",
-    "partial": "from functools import partial",
     "timm": "import timm",
     "torch": "import torch",
 }
@@ -186,33 +184,49 @@ class Copied:
             name = role.removeprefix("the ")
             self.arrays[name] = as_array(value, role)
             return f'torch.from_numpy(start["{name}"])'
-        if isinstance(value, partial):
-            function = cast("partial[Any]", value)
-            given = [self.value(each, role) for each in function.args]
-            given += [f"{name}={self.value(each, role)}" for name, each in function.keywords.items()]
-            return f"partial({', '.join([self.value(function.func, role), *given])})"
         if is_dataclass(value) and not isinstance(value, type):
-            usual = {each.name: each.default for each in fields(value) if each.default is not MISSING}
-            return self.made(
-                value,
-                {each.name: getattr(value, each.name) for each in fields(value) if each.init},
-                usual,
-                role,
-            )
+            return self.made_again(value, role)
         name = getattr(value, "__name__", "")
         if getattr(F, name, None) is value:
             return f"F.{name}"
         return self.take(value, role)
 
-    def made(self, thing: Any, given: Mapping[str, Any], usual: Mapping[str, Any], role: str) -> str:
-        """A call of the class of `thing` with these arguments, but for those that are as usual."""
-        kind = self.take(cast("type[Any]", type(thing)), role)
+    def made_again(self, thing: Any, role: str) -> str:
+        """A call of the class of `thing` with what it keeps under the names of its arguments, where that is not as usual.
+
+        Raises `ArgumentError` for a class that asks for more.
+        """
+        kind = cast("type[Any]", type(thing))
+        given, usual = kept_arguments(thing)
+        torchs = kind.__module__.startswith("torch.nn.modules")
+        name = f"nn.{kind.__name__}" if torchs else self.take(kind, role)
         words = [
-            f"{name}={self.value(value, f'{role}.{name}')}"
-            for name, value in given.items()
-            if name not in usual or not _is_same(usual[name], value)
+            f"{key}={self.value(value, f'{role}.{key}')}"
+            for key, value in given.items()
+            if key not in usual or not _is_same(usual[key], value)
         ]
-        return f"{kind}({', '.join(words)})"
+        return f"{name}({', '.join(words)})"
+
+
+def kept_arguments(thing: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of a thing's class that it keeps under their names, and those that are usual.
+
+    Whether a layer has a parameter, such as its bias, is what the argument of that name says.
+    Raises `ArgumentError` for a class that asks for others.
+    """
+    kind = cast("type[Any]", type(thing))
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    known = [each for each in inspect.signature(kind).parameters.values() if each.kind not in several]
+    given = {each.name: getattr(thing, each.name) for each in known if hasattr(thing, each.name)}
+    for name in getattr(thing, "_parameters", {}).keys() & given.keys():
+        given[name] = given[name] is not None
+    usual = {each.name: each.default for each in known if each.default is not each.empty}
+    if required := [each.name for each in known if each.name not in given | usual]:
+        raise ArgumentError(
+            f"the class {kind.__name__} asks for {', '.join(required)}, and with which values it was made is not known",
+            try_=f"defaults for them, or keeping them under these names in {kind.__name__}",
+        )
+    return given, usual
 
 
 def _is_same(one: Any, other: Any) -> bool:

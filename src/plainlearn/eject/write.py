@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -174,7 +173,7 @@ def _script(
         copied.arrays["random_state"] = torch.get_rng_state().numpy()
         seeded = 'torch.set_rng_state(torch.from_numpy(start["random_state"]))'
     frozen = any(not parameter.requires_grad for parameter in learn.model.parameters())
-    begin = [freeze_code(learn, copied)] if frozen and recipe != "fine_tune" else []
+    begin = [freeze_code(learn, copied)] if frozen and recipe in ("fit", "fit_one_cycle") else []
     run = RECIPES[recipe](learn, copied, epochs, lr, **settings)
     copied.arrays |= {name: as_array(value, name) for name, value in run.arrays.items()}
     uses = "\n".join(run.lines)
@@ -237,20 +236,9 @@ def _is_channels_last(model: nn.Module) -> bool:
 
 def _loss_code(loss_func: Any, copied: Copied) -> str:
     """The loss as an expression."""
-    if isinstance(loss_func, nn.Module) and type(loss_func).__module__ == "torch.nn.modules.loss":
-        return code_of(loss_func, copied)
-    if not is_ours(type(loss_func)):
-        return copied.value(loss_func, "the loss")
-    parameters = inspect.signature(cast("type[Any]", type(loss_func))).parameters
-    if missing := [name for name in parameters if not hasattr(loss_func, name)]:
-        raise ArgumentError(
-            f"the loss {loss_func!r} does not say its {' and '.join(missing)}, and is not written down",
-            try_="loss_func=F.cross_entropy",
-        )
-    given = {name: getattr(loss_func, name) for name in parameters}
-    return copied.made(
-        loss_func, given, {name: each.default for name, each in parameters.items()}, "the loss"
-    )
+    if is_ours(type(loss_func)) or type(loss_func).__module__ == "torch.nn.modules.loss":
+        return copied.made_again(loss_func, "the loss")
+    return copied.value(loss_func, "the loss")
 
 
 def _metric_code(meter: Any, copied: Copied) -> str:
