@@ -20,7 +20,7 @@ from plainlearn.data.columns import columns_of
 from plainlearn.data.dataset import BlockDataset, Gather, ToModel
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.reading import DrawsItems
-from plainlearn.data.transform import Transform, for_side
+from plainlearn.data.transform import Transform
 from plainlearn.eject.source import Copied
 from plainlearn.eject.text import bracketed, call, quoted
 from plainlearn.vision.blocks import ImageBlock
@@ -124,25 +124,19 @@ def _pictures_code(dls: BlockLoaders, copied: Copied) -> DataCode:
             _ARGUMENTS,
             call("arguments.add_argument", folder),
             "DATA = arguments.parse_args().data",
+            'TABLE = SCRIPT.with_suffix(".csv")',
             f"DECODER = {copied.value(decoder, 'the image block')}",
             _transforms("ITEM_TFMS", sides[0].item_tfms, copied),
             _transforms("BATCH_TFMS", dls.batch_tfms, copied),
         ],
         table=table,
     )
-    chosen = copied.take(for_side, "the order of transforms")
-    for name, side, number, loader in (
-        ("train", "train", 0, dls.train),
-        ("valid", "valid", 1, dls.valid),
-        ("unaugmented", "train", 1, dls.unaugmented()),
+    for name, side, train, loader in (
+        ("train", "train", True, dls.train),
+        ("valid", "valid", False, dls.valid),
+        ("unaugmented", "train", False, dls.unaugmented()),
     ):
-        given = [
-            f'*{copied.spell_out("listed")}(SCRIPT.with_suffix(".csv"), DATA, "{side}")',
-            f"{chosen}(ITEM_TFMS, {number})",
-            f"{chosen}(BATCH_TFMS, {number})",
-            f"train={number == 0}",
-            "decoder=DECODER",
-        ]
+        given = ["TABLE", f'"{side}"', "DATA", "DECODER", "ITEM_TFMS", "BATCH_TFMS", f"train={train}"]
         items = call(f"{name}_items = {copied.spell_out('Pictures')}", given)
         lines = [items, _loader_code(f"{name} = ", loader, f"{name}_items.batch", copied)]
         if name == "unaugmented":

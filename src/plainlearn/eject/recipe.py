@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plainlearn.core.errors import ArgumentError
+from plainlearn.eject.script_parts import freeze_all_but, grouped
 from plainlearn.eject.source import Copied
 from plainlearn.eject.text import bracketed, call, quoted
 from plainlearn.optim.groups import split_by_depth
@@ -61,7 +62,7 @@ def _optimizer_code(learn: Learner, copied: Copied, lr: float | slice, wd: float
     else:
         options.pop("weight_decay", None)
         made_of = ["model", "DEPTHS", f"rates={rates!r}", f"weight_decay={decay!r}"]
-        lines, given = [call(f"groups = {copied.spell_out('grouped')}", made_of)], ["groups"]
+        lines, given = [call(f"groups = {copied.take(grouped, 'the optimizer')}", made_of)], ["groups"]
     shown = [f"{name}={value!r}" for name, value in options.items()]
     lines.append(call(f"optimizer = torch.optim.{kind.__name__}", [*given, *shown]))
     return _remembering(learn, lines)
@@ -120,7 +121,10 @@ def _options(kind: type[torch.optim.Optimizer], defaults: Mapping[str, Any]) -> 
 def freeze_code(learn: Learner, copied: Copied) -> str:
     """The statement that lets learn what learns now."""
     names = {name for name, parameter in learn.model.named_parameters() if parameter.requires_grad}
-    return call(copied.spell_out("freeze"), ["model", f"learn={_tuple(_prefixes_of(learn.model, names))}"])
+    return call(
+        copied.take(freeze_all_but, "the script"),
+        ["model", f"learn={_tuple(_prefixes_of(learn.model, names))}"],
+    )
 
 
 def depths_code(learn: Learner) -> str:

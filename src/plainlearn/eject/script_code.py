@@ -21,15 +21,12 @@ from torch.optim import Optimizer
 from plainlearn.augment.pending import PendingImage
 from plainlearn.augment.transforms import decode_for, decoded_frame
 from plainlearn.data.reading import generator
-from plainlearn.data.transform import Transform
-from plainlearn.images.image_decoder import ImageDecoder
+from plainlearn.data.transform import for_side
+from plainlearn.eject.script_parts import features, print_row
 from plainlearn.metrics.meter import weighted_mean
-from plainlearn.optim.groups import parameter_groups
 from plainlearn.optim.optimizers import set_momentum
 from plainlearn.optim.schedules import Schedule
-from plainlearn.train.features import Features
 from plainlearn.train.probe import fit_linear
-from plainlearn.train.progress import aligned, clock, shown_number
 from plainlearn.train.recorder import Smoothed
 
 Batch = tuple[Tensor, Tensor]
@@ -42,20 +39,24 @@ Function = Callable[[Tensor, Tensor], Tensor]
 FIELDS: Any = (SimpleNamespace(name="the picture", geometry="image"),)
 
 
-@dataclass(frozen=True)
 class Pictures:
-    """Pictures in files, and the numbers of their classes. `train` says whether what is random acts on them.
+    """The pictures of one `side` of a table that lie below a folder. `train` says whether what is random acts on them.
 
     A transform touches no pixel: it says where each pixel of its output looks in its input. These maps are multiplied,
     and each picture is read once, at the end.
     """
 
-    files: list[Path]
-    targets: list[int]
-    item_tfms: tuple[Transform, ...]
-    batch_tfms: tuple[Transform, ...]
-    train: bool
-    decoder: ImageDecoder
+    def __init__(
+        self, table: Path, side: str, folder: Path, decoder: Any, item_tfms: Any, batch_tfms: Any, train: bool
+    ) -> None:
+        with table.open(encoding="utf-8", newline="") as lines:
+            rows = [row for row in csv.DictReader(lines) if row["side"] == side]
+        self.files = [folder / row["file"] for row in rows]
+        self.targets = [int(row["target"]) for row in rows]
+        self.decoder, self.train = decoder, train
+        self.item_tfms, self.batch_tfms = (
+            for_side(each, 0 if train else 1) for each in (item_tfms, batch_tfms)
+        )
 
     def batch(self, rows: Tensor, first: int, number: int, seed: int) -> Batch:
         """These pictures: batch `number` of an epoch, behind its `first` pictures. What is random comes of `seed`."""
@@ -75,13 +76,6 @@ class Pictures:
             fields = transform.on_batch(fields, FIELDS, rng, train=self.train)
         x = fields[0].read() if isinstance(fields[0], PendingImage) else fields[0]
         return x, torch.tensor([self.targets[row] for row in chosen])
-
-
-def listed(table: Path, folder: Path, side: str) -> tuple[list[Path], list[int]]:
-    """The files of one side below `folder`, and the number of each one's class, from the table beside this script."""
-    with table.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["side"] == side]
-    return [folder / row["file"] for row in rows], [int(row["target"]) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -108,24 +102,6 @@ class Loader:
             yield self.batch(order[first : first + self.size], first, number, seed)
 
 
-# ---- what learns, and at which rates
-
-
-def freeze(model: nn.Module, learn: str | tuple[str, ...]) -> None:
-    """Let only the parameters learn whose names begin so."""
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(learn))
-
-
-def grouped(
-    model: nn.Module, depths: list[tuple[str, ...]], rates: list[float], weight_decay: float
-) -> list[dict[str, Any]]:
-    """The optimizer's groups: depths, told by how names begin, each with a rate of its own."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    parameters = [[parameter for name, parameter in named if name.startswith(depth)] for depth in depths]
-    return [{**group, "lr": rates[group["depth"]]} for group in parameter_groups(parameters, weight_decay)]
-
-
 # ---- the loop
 
 
@@ -136,13 +112,6 @@ class Task(NamedTuple):
     valid: Loader
     loss_func: Function
     metrics: dict[str, Function]
-
-    def print_row(self, epoch: int, values: list[float], seconds: float) -> None:
-        """A row of the table, with the first its head."""
-        names = ["epoch", "train_loss", "valid_loss", *self.metrics, "time"]
-        if epoch == 0:
-            print(aligned(names, names), flush=True)
-        print(aligned([str(epoch), *map(shown_number, values), clock(seconds)], names), flush=True)
 
 
 def evaluate(model: nn.Module, task: Task, batches: Iterable[Batch]) -> list[float]:
@@ -180,7 +149,7 @@ def fit(
             optimizer.zero_grad()  # or the next gradients would be added to these
             smoothed.add(loss.item())
         values = [smoothed.value, *evaluate(model, task, task.valid)]
-        task.print_row(epoch, values, time.perf_counter() - started)
+        print_row(task.metrics, epoch, values, time.perf_counter() - started)
 
 
 def scheduled(
@@ -210,17 +179,4 @@ def fit_head(model: nn.Module, head: nn.Linear, task: Task, unaugmented: Loader)
     valid = features(model, head, task.valid)
     train_loss = evaluate(head, task, [(train.rows, train.targets)])[0]
     values = [train_loss, *evaluate(head, task, [(valid.rows, valid.targets)])]
-    task.print_row(0, values, time.perf_counter() - started)
-
-
-def features(model: nn.Module, layer: nn.Module, batches: Loader) -> Features:
-    """What reaches a layer of each item, and the item's class."""
-    caught, targets = list[Tensor](), list[Tensor]()
-    hook = layer.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
-    model.eval()
-    with torch.no_grad():
-        for xb, yb in batches:
-            model(xb)
-            targets.append(yb)
-    hook.remove()
-    return Features(torch.cat(caught), torch.cat(targets))
+    print_row(task.metrics, 0, values, time.perf_counter() - started)
