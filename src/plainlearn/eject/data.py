@@ -20,8 +20,8 @@ from plainlearn.data.columns import columns_of
 from plainlearn.data.dataset import BlockDataset, Gather, ToModel
 from plainlearn.data.loader import DataLoader
 from plainlearn.data.reading import DrawsItems
-from plainlearn.data.transform import Transform
-from plainlearn.eject.source import Copied
+from plainlearn.data.transform import Function, Transform
+from plainlearn.eject.source import Copied, is_ours
 from plainlearn.eject.text import bracketed, call, quoted
 from plainlearn.vision.blocks import ImageBlock
 
@@ -163,6 +163,9 @@ def _transforms(name: str, transforms: Sequence[Transform], copied: Copied) -> s
     """The transforms as a list, of which each side takes those that act on it."""
     written: list[str] = []
     for each in transforms:
+        if isinstance(each, Function) or not is_ours(type(each)):  # they may look at more than the picture
+            raise ArgumentError(f"the transform {each!r}, of the user's own, is not written down",
+                                try_="one of those that aug_transforms makes")  # fmt: skip
         try:
             written.append(copied.value(each, "the transform"))
         except ArgumentError as error:

@@ -36,7 +36,7 @@ def code_of(model: nn.Module, copied: Copied, width: int = WIDTH - len("model = 
     torchs = kind.__module__.startswith("torch.nn.modules") and not list(model.children())
     if not torchs and not is_ours(kind) and is_of_a_library(kind):
         raise _unknown(model)
-    return _layer(model, copied)
+    return _layer(model, copied, width)
 
 
 def _parts(parts: list[nn.Module], copied: Copied, width: int) -> list[str]:
@@ -46,7 +46,7 @@ def _parts(parts: list[nn.Module], copied: Copied, width: int) -> list[str]:
     return [code_of(part, copied, width) for part in parts]
 
 
-def _layer(model: nn.Module, copied: Copied) -> str:
+def _layer(model: nn.Module, copied: Copied, width: int) -> str:
     """A layer of torch's, of the user's or of plainlearn, by what it keeps of its arguments; it is tried."""
     kind = type(model)
     given, _ = kept_arguments(model)
@@ -59,7 +59,7 @@ def _layer(model: nn.Module, copied: Copied) -> str:
             f"{kind.__name__}() makes another model than the learner's: that one was changed, or made with arguments",
             try_="defaults that make this one",
         )
-    return copied.made_again(model, "the model")
+    return copied.made_again(model, "the model", width)
 
 
 # ---- a network that a library knows by name

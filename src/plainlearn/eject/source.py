@@ -20,7 +20,7 @@ from torch import Tensor
 from plainlearn.core.describe import describe
 from plainlearn.core.errors import ArgumentError
 from plainlearn.eject.library import Library, Statement, bound_names, outer_names
-from plainlearn.eject.text import import_lines, laid_out, quoted
+from plainlearn.eject.text import WIDTH, bracketed, import_lines, laid_out, quoted
 
 _SPELLED_OUT: Final = "plainlearn.eject.script_code"
 _LEFT_OUT: Final = {
@@ -191,7 +191,7 @@ class Copied:
             return f"F.{name}"
         return self.take(value, role)
 
-    def made_again(self, thing: Any, role: str) -> str:
+    def made_again(self, thing: Any, role: str, width: int = WIDTH - len("loss_func = ")) -> str:
         """A call of the class of `thing` with what it keeps under the names of its arguments, where that is not as usual.
 
         Raises `ArgumentError` for a class that asks for more.
@@ -199,13 +199,18 @@ class Copied:
         kind = cast("type[Any]", type(thing))
         given, usual = kept_arguments(thing)
         torchs = kind.__module__.startswith("torch.nn.modules")
-        name = f"nn.{kind.__name__}" if torchs else self.take(kind, role)
-        words = [
-            f"{key}={self.value(value, f'{role}.{key}')}"
-            for key, value in given.items()
-            if key not in usual or not _is_same(usual[key], value)
-        ]
-        return f"{name}({', '.join(words)})"
+        words: list[str] = []
+        for key, value in given.items():
+            # torch keeps a number that holds for each axis as one for each.
+            same_each = (
+                torchs
+                and isinstance(value, tuple)
+                and set(cast("tuple[Any, ...]", value)) == {usual.get(key)}
+            )
+            if key not in usual or not (same_each or _is_same(usual[key], value)):
+                written = self.value(value, f"{role}.{key}")
+                words.append(written if torchs and key not in usual else f"{key}={written}")
+        return bracketed(f"nn.{kind.__name__}" if torchs else self.take(kind, role), "()", words, width)
 
 
 def kept_arguments(thing: Any) -> tuple[dict[str, Any], dict[str, Any]]:
