@@ -24,6 +24,8 @@ from plainlearn.core.errors import ArgumentError, StorageError
 from plainlearn.core.seed import set_seed
 from plainlearn.data import DataLoader, DataLoaders
 from plainlearn.eject import eject
+from plainlearn.eject.network import code_of
+from plainlearn.eject.source import Copied
 from plainlearn.eject.write import library_name
 from plainlearn.optim import SGD, Adam
 from plainlearn.train import Callback, Learner
@@ -223,6 +225,24 @@ def test_the_handle_alone_writes_one_epoch_of_what_suits_the_learner(tmp_path: P
     capsys.readouterr()
     run_alone(script)
     assert weights_of(script) == weights(learn)
+
+
+LAYERS = [
+    nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.Conv1d(3, 4, 5), nn.ConvTranspose2d(3, 4, 2, 2), nn.LayerNorm((8, 8)),
+    nn.LayerNorm(9), nn.Unflatten(1, (4, 4)), nn.Unflatten(1, (4,)), nn.BatchNorm2d(4, affine=False), nn.PReLU(),
+    nn.InstanceNorm2d(3, affine=True), nn.GroupNorm(2, 4), nn.AdaptiveAvgPool2d((1, 1)), nn.MaxPool2d(2), nn.Flatten(),
+    nn.Embedding(10, 3), nn.GELU("tanh"), nn.Upsample(scale_factor=2), nn.Linear(3, 4, bias=False), nn.ZeroPad2d(1),
+    nn.Hardtanh(-2, 2), nn.LeakyReLU(0.1), nn.PixelShuffle(2), nn.Bilinear(2, 3, 4), nn.Softmax(1), nn.Dropout(0.2),
+]  # fmt: skip
+
+
+def test_the_code_of_a_layer_makes_the_same_layer() -> None:
+    for layer in LAYERS:
+        code = code_of(layer, Copied())
+        made = eval(code, {"nn": nn})
+        assert repr(made) == repr(layer), code
+        shapes = [{name: value.shape for name, value in each.state_dict().items()} for each in (made, layer)]
+        assert shapes[0] == shapes[1], code
 
 
 class Net(nn.Module):

@@ -52,8 +52,11 @@ def _layer(model: nn.Module, copied: Copied, width: int) -> str:
     given, _ = kept_arguments(model)
     if any(isinstance(value, torch.Tensor) for value in given.values()):
         raise _unknown(model)
-    with torch.device("meta"):
-        made = kind(**given)
+    try:
+        with torch.device("meta"):
+            made = kind(**given)
+    except (TypeError, ValueError) as error:
+        raise _unknown(model) from error
     if not _alike(made, model):
         raise ArgumentError(
             f"{kind.__name__}() makes another model than the learner's: that one was changed, or made with arguments",

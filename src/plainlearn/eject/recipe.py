@@ -263,9 +263,7 @@ def _head_code(learn: Learner, copied: Copied) -> str:
     """The statement that fits the linear head to features."""
     model: Any = learn.model
     name: str = next(name for name, part in model.named_modules() if part is head_of(learn).linear)
-    places = name.split(".")
-    path = "".join(f"[{place}]" for place in places) if all(map(str.isdigit, places)) else ""
-    head = f"head=model{path}" if path else f"head=model.get_submodule({quoted(name)})"
+    head = f"head=model.get_submodule({quoted(name)})"
     return call(copied.spell_out("fit_head"), ["model", head, "task=task", "unaugmented=unaugmented"])
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,7 +111,7 @@ class Task(NamedTuple):
     train: Loader
     valid: Loader
     loss_func: Function
-    metrics: dict[str, Function]
+    metrics: Mapping[str, Function]
 
 
 def evaluate(model: nn.Module, task: Task, batches: Iterable[Batch]) -> list[float]:
@@ -167,7 +167,7 @@ def scheduled(
     return move
 
 
-def fit_head(model: nn.Module, head: nn.Linear, task: Task, unaugmented: Loader) -> None:
+def fit_head(model: nn.Module, head: Any, task: Task, unaugmented: Loader) -> None:
     """Make `head` the best linear layer on what reaches it (probing before tuning: Kumar et al., arXiv:2202.10054)."""
     started = time.perf_counter()
     print("The head, on features computed once:", flush=True)

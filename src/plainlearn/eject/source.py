@@ -201,13 +201,15 @@ class Copied:
         torchs = kind.__module__.startswith("torch.nn.modules")
         words: list[str] = []
         for key, value in given.items():
-            # torch keeps a number that holds for each axis as one for each.
-            same_each = (
-                torchs
-                and isinstance(value, tuple)
-                and set(cast("tuple[Any, ...]", value)) == {usual.get(key)}
+            # torch keeps a number that holds for each axis as one for each, and the one axis of a norm as a tuple.
+            several: set[Any] = (
+                {*cast("tuple[Any, ...]", value)} if torchs and isinstance(value, tuple) else set()
             )
-            if key not in usual or not (same_each or _is_same(usual[key], value)):
+            if several == {usual.get(key)}:
+                continue
+            if key == "normalized_shape" and len(cast("tuple[Any, ...]", value)) == 1:
+                value = several.pop()
+            if key not in usual or not _is_same(usual[key], value):
                 written = self.value(value, f"{role}.{key}")
                 words.append(written if torchs and key not in usual else f"{key}={written}")
         return bracketed(f"nn.{kind.__name__}" if torchs else self.take(kind, role), "()", words, width)
