@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +21,9 @@ from torch.optim import Optimizer
 from plainlearn.augment.pending import PendingImage
 from plainlearn.augment.transforms import decode_for, decoded_frame
 from plainlearn.data.reading import generator
-from plainlearn.data.transform import for_side
+from plainlearn.data.transform import Transform, for_side
 from plainlearn.eject.script_parts import features, print_row
+from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.metrics.meter import weighted_mean
 from plainlearn.optim.optimizers import set_momentum
 from plainlearn.optim.schedules import Schedule
@@ -47,7 +48,14 @@ class Pictures:
     """
 
     def __init__(
-        self, table: Path, side: str, folder: Path, decoder: Any, item_tfms: Any, batch_tfms: Any, train: bool
+        self,
+        table: Path,
+        side: str,
+        folder: Path,
+        decoder: ImageDecoder,
+        item_tfms: Sequence[Transform],
+        batch_tfms: Sequence[Transform],
+        train: bool,
     ) -> None:
         with table.open(encoding="utf-8", newline="") as lines:
             rows = [row for row in csv.DictReader(lines) if row["side"] == side]

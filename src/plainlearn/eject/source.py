@@ -56,7 +56,7 @@ class Copied:
     from_library: set[str] = field(default_factory=set[str])
     _from: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def take(self, thing: Any, role: str) -> str:
+    def take(self, thing: object, role: str) -> str:
         """Copy the function or class `thing`, or import a library's, and return its name. `role` is what messages call it.
 
         Raises `ArgumentError` for one without source, a lambda, one that remembers values of a function around it, and
@@ -162,7 +162,7 @@ class Copied:
 
     # ---- values
 
-    def value(self, value: Any, role: str) -> str:
+    def value(self, value: object, role: str) -> str:
         """An expression for a value: numbers, texts, tensors, functions, tuples and dataclasses of such.
 
         Raises `ArgumentError` for what has none.
@@ -191,7 +191,7 @@ class Copied:
             return f"F.{name}"
         return self.take(value, role)
 
-    def made_again(self, thing: Any, role: str, width: int = WIDTH - len("loss_func = ")) -> str:
+    def made_again(self, thing: object, role: str, width: int = WIDTH - len("loss_func = ")) -> str:
         """A call of the class of `thing` with what it keeps under the names of its arguments, where that is not as usual.
 
         Raises `ArgumentError` for a class that asks for more.
@@ -210,12 +210,12 @@ class Copied:
             if key == "normalized_shape" and len(cast("tuple[Any, ...]", value)) == 1:
                 value = several.pop()
             if key not in usual or not _is_same(usual[key], value):
-                written = self.value(value, f"{role}.{key}")
+                written = self.value(cast("object", value), f"{role}.{key}")
                 words.append(written if torchs and key not in usual else f"{key}={written}")
         return bracketed(f"nn.{kind.__name__}" if torchs else self.take(kind, role), "()", words, width)
 
 
-def kept_arguments(thing: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def kept_arguments(thing: object) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arguments of a thing's class that it keeps under their names, and those that are usual.
 
     Whether a layer has a parameter, such as its bias, is what the argument of that name says.
@@ -250,13 +250,13 @@ def as_array(tensor: Tensor, what: str) -> NDArray[Any]:
         ) from error
 
 
-def is_ours(thing: Any) -> bool:
+def is_ours(thing: object) -> bool:
     """Whether something is of plainlearn."""
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
     return str(module).partition(".")[0] == "plainlearn"
 
 
-def is_of_a_library(thing: Any) -> bool:
+def is_of_a_library(thing: object) -> bool:
     """Whether a function or class is an installed library's, which a script can import, rather than a person's own."""
     module = inspect.getmodule(thing)
     if module is None or module.__name__ == "__main__":

@@ -8,7 +8,7 @@ import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ def eject(
     lr: float | slice | None = None,
     seed: int | None = None,
     force: bool = False,
-    **settings: Any,
+    **settings: object,
 ) -> Path:
     """Write a plain PyTorch script that does what `learn` would do now, and return its path.
 
@@ -159,7 +159,7 @@ def _script(
     epochs: int,
     lr: float | slice | None,
     seed: int | None,
-    settings: dict[str, Any],
+    settings: dict[str, object],
 ) -> Script:
     copied = Copied()
     loss = _loss_code(learn.loss_func, copied)
@@ -236,7 +236,8 @@ def _is_channels_last(model: nn.Module) -> bool:
 
 def _loss_code(loss_func: Any, copied: Copied) -> str:
     """The loss as an expression."""
-    if is_ours(type(loss_func)) or type(loss_func).__module__ == "torch.nn.modules.loss":
+    kind = cast("type[Any]", type(loss_func))
+    if is_ours(kind) or kind.__module__ == "torch.nn.modules.loss":
         return copied.made_again(loss_func, "the loss")
     return copied.value(loss_func, "the loss")
 
