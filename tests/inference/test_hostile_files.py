@@ -24,7 +24,7 @@ from plainlearn.core import tensorfile
 from plainlearn.core.errors import ArgumentError, DataError, PlainlearnError
 from plainlearn.core.tensorfile import write_tree
 from plainlearn.inference import ModelFile, read_model_file, write_model_file
-from plainlearn.inference.card import text_of
+from plainlearn.inference.model_card import text_of
 from plainlearn.inference.predictor import Predictor
 from plainlearn.vision.load_learner import load_learner
 

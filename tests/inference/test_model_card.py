@@ -42,7 +42,7 @@ def test_the_card_tells_all_that_a_person_asks() -> None:
     for words in (
         "license: apache-2.0", "# pets", "Tells pets apart.\n\nBy me.", "one of 2 labels",
         "| accuracy | 0.900 | 0.750 and 0.960 | 30 |", "temperature of 1.500", "0.200 before and is 0.050 after",
-        "Of 20 answers that were more than 90% sure, 19 were right", "| cat | 5 |", "fewer than 20", "plainlearn drift",
+        "20 answers are more than 90% sure, and 19 of these are right", "| cat | 5 |", "fewer than 20", "plainlearn drift",
         "| 0 | 0.500 |", "Their licence: apache-2.0", 'Predictor.load("pets.plain")', "2026-01-01",
     ):  # fmt: skip
         assert words in text, words

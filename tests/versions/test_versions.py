@@ -14,8 +14,7 @@ import torch
 
 from plainlearn._version import __version__
 from plainlearn.inference import read_model_file
-from plainlearn.inference.card import text_of
-from plainlearn.inference.model_card import markdown_of
+from plainlearn.inference.model_card import markdown_of, text_of
 from plainlearn.inference.predictor import Predictor
 from plainlearn.vision.load_learner import load_learner
 

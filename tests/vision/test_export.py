@@ -34,7 +34,7 @@ from plainlearn.data import (
 from plainlearn.data.items import get_image_files
 from plainlearn.data.split import RandomSplitter
 from plainlearn.inference import UNKNOWN, read_model_file, write_model_file
-from plainlearn.inference.card import facts_of, text_of
+from plainlearn.inference.model_card import facts_of, text_of
 from plainlearn.inference.predictor import Predictor
 from plainlearn.losses import BCEWithLogitsLossFlat
 from plainlearn.metrics import accuracy_multi, rmse

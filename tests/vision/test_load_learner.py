@@ -18,9 +18,8 @@ from plainlearn.data import CategoryBlock, DataBlock, RegressionBlock, parent_la
 from plainlearn.data.items import get_image_files
 from plainlearn.inference import read_model_file
 from plainlearn.inference.predictor import Predictor
-from plainlearn.metrics import accuracy, rmse
+from plainlearn.metrics import accuracy, evaluation, rmse
 from plainlearn.models.heads import create_head, linear_head
-from plainlearn.vision import card_facts as card
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.export import content_of
 from plainlearn.vision.learner import unet_learner, vision_learner
@@ -106,7 +105,7 @@ def test_a_metric_of_large_maps_is_drawn_item_by_item(
     learn = unet_learner(segmentation(tmp_path), "test_efficientnet", pretrained=False, path=tmp_path,
                          metrics=partial(accuracy, axis=1))  # fmt: skip
     (few,) = content_of(learn).card["metrics"]
-    monkeypatch.setattr(card, "_FEW_NUMBERS", 1)
+    monkeypatch.setattr(evaluation, "_FEW_NUMBERS", 1)
     (large,) = content_of(learn).card["metrics"]
     assert (large["low"], large["high"]) == pytest.approx((few["low"], few["high"]), abs=1e-6)
 

@@ -20,7 +20,7 @@ from plainlearn.app.monitoring import ServerMetrics, log
 from plainlearn.core.errors import DataError, PlainlearnError, StorageError
 from plainlearn.images.decode import decoding_cost, image_size
 from plainlearn.images.files import EncodedImage
-from plainlearn.inference.card import facts_of
+from plainlearn.inference.model_card import facts_of
 from plainlearn.inference.modelfile import read_model_arrays
 from plainlearn.inference.onnx_predictor import QuickPredictor, load_predictor
 from plainlearn.inference.prediction import UNKNOWN, Prediction

@@ -18,7 +18,7 @@ def info(
 
     The file is checked and read; no model is built, and nothing in it is run.
     """
-    from plainlearn.inference.card import facts_of, text_of
+    from plainlearn.inference.model_card import facts_of, text_of
     from plainlearn.inference.modelfile import read_model_file
 
     content = read_model_file(file)

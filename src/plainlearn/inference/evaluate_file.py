@@ -15,9 +15,9 @@ from torch import Tensor
 from plainlearn.core.errors import DataError, PlainlearnError
 from plainlearn.data.labelled_items import LabelledItems
 from plainlearn.data.target_specs import CategorySpec, MultiCategorySpec, RegressionSpec, TargetSpec
-from plainlearn.inference.evaluation import Evaluation, of_classes, of_labels, of_numbers
 from plainlearn.inference.prediction import Prediction
 from plainlearn.inference.predictor import Predictor
+from plainlearn.metrics.evaluation import Evaluation, of_classes, of_labels, of_numbers
 
 __all__ = ["evaluated", "judged_items"]
 

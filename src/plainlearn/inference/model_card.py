@@ -1,17 +1,19 @@
-"""A model file's card as Markdown, to be published beside it. Whatever the file says is text there: no markup, no link."""
+"""A model file's card: a few lines for a terminal, Markdown to be published, and data for other programs.
+
+Whatever the file says is text there, in both: nothing that draws on a terminal, no markup, no link.
+"""
 
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from plainlearn.core.describe import on_one_line
 from plainlearn.core.wholefile import Mark
-from plainlearn.inference.card import count_of, labels_of, listed, number, part, steps_of
 from plainlearn.inference.modelfile import ModelFile
-from plainlearn.metrics.intervals import wilson
 
 __all__ = ["CARD_FILE", "markdown_of", "safe"]
 
@@ -20,6 +22,9 @@ CARD_FILE: Final = Mark(b"library_name: plainlearn")
 
 _MOST_CLASSES: Final = 200
 _FEW: Final = 20
+_LABELS: Final = 12  # that a line shows
+#: Of batch norm: what was counted, not learned.
+_STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~#!$])")
 _ANSWERS: Final = {
     "CategoryBlock": "one of {count} labels",
@@ -29,6 +34,70 @@ _ANSWERS: Final = {
     "MaskBlock": "one of {count} labels for each pixel",
 }
 _TASKS: Final = {"CategoryBlock": "image-classification", "MaskBlock": "image-segmentation"}
+
+
+def text_of(file: ModelFile) -> str:
+    """The card: what the model is, what it answers, how well, what it learned from, and under which licence."""
+    card = file.card
+    data, calibration = _part(card, "data"), _part(card, "calibration")
+    labels = _labels_of(file)
+    lines = [
+        _row("model", f"{card.get('model')}, {parameters_of(file):,} parameters"),
+        _row("about", card.get("about") or "nothing was said; learn.export(file, about='…')"),
+        _row("answers", _some(labels) if labels else file.target.get("kind")),
+        _row("input", _steps_of(file)),
+        *(_row("metric", _metric(cast("Mapping[str, Any]", each))) for each in _listed(card, "metrics")),
+        _row("learned from", f"{data.get('train')} items, validated on {data.get('valid')}; fingerprint "
+                             f"{str(data.get('fingerprint'))[:12]}"),
+    ]  # fmt: skip
+    if calibration:
+        lines.append(_row("calibration", calibration_text(calibration)))
+    history = _part(card, "history")
+    lines += [
+        _row("history", f"{history.get('epochs')} epochs in the last run"),
+        _row("weights from", f"{card.get('weights_from') or 'nowhere: learned from the start, or not told'}"),
+        _row("licence", card.get("licence") or "not told for these weights; ask where they are from"),
+        _row("made", f"{card.get('made')} with "
+             + ", ".join(f"{name} {version}" for name, version in _part(card, "versions").items())),
+    ]  # fmt: skip
+    if file.output_spec.ood_above is None:
+        lines.append(_row("unknown", "it cannot tell inputs unlike its own"))
+    return "\n".join(lines)
+
+
+def facts_of(file: ModelFile) -> dict[str, Any]:
+    """The same as data for other programs."""
+    return {
+        **file.card,
+        "labels": list(_labels_of(file)),
+        "pipeline": file.pipeline,
+        "target": file.target,
+        "activation": file.output_spec.activation,
+        "temperature": file.output_spec.temperature,
+        "threshold": file.output_spec.threshold,
+        "numbers": parameters_of(file),
+    }
+
+
+def calibration_text(told: Mapping[str, Any]) -> str:
+    """How far confidence and accuracy are apart, in a sentence; `told` is what `metrics.calibration` found."""
+    before, after, temperature = (_number(told.get(name)) for name in ("before", "after", "temperature"))
+    items = _count(told.get("items"))
+    if told.get("temperature") == 1.0:
+        return f"The expected calibration error is {before} on {items} held-out items; no temperature made it better."
+    return (
+        f"Outputs are divided by a temperature of {temperature}, found on {items} held-out items; the expected calibration "
+        f"error was {before} before and is {after} after, each item under a temperature that was found without it."
+    )
+
+
+def parameters_of(file: ModelFile) -> int:
+    """How many parameters the network has: as it was exported, or, of an older file, what is not batch norm's statistics."""
+    told = file.card.get("parameters")
+    if isinstance(told, int):
+        return told
+    learned = {name: each for name, each in file.weights.items() if not name.endswith(_STATISTICS)}
+    return sum(math.prod(each.shape) for each in learned.values())
 
 
 def markdown_of(file: ModelFile, name: str) -> str:
@@ -78,26 +147,24 @@ def _about(file: ModelFile) -> list[str]:
 
 
 def _purpose(file: ModelFile) -> str:
-    labels = labels_of(file)
+    labels = _labels_of(file)
     answer = _ANSWERS.get(str(file.target.get("kind")), "values").format(count=len(labels))
     lines = [f"- It answers with {answer}."]
     if labels:
         lines.append(f"- Labels: {', '.join(safe(label) or '(empty)' for label in labels[:_MOST_CLASSES])}"
                      + (", …" if len(labels) > _MOST_CLASSES else "") + ".")  # fmt: skip
     lines.append(
-        f"- A picture goes this way: {safe(steps_of(file))}. That is in the file, and done by whoever loads it."
+        f"- A picture goes this way: {safe(_steps_of(file))}. That is in the file, and done by whoever loads it."
     )
-    lines.append(
-        f"- Network: {safe(file.card.get('model'))}, {sum(t.numel() for t in file.weights.values()):,} numbers."
-    )
+    lines.append(f"- Network: {safe(file.card.get('model'))}, {parameters_of(file):,} parameters.")
     lines.append("- It is meant for pictures like those that it learned from, and for nothing else.")
     return "\n".join(lines)
 
 
 def _figures(file: ModelFile) -> str:
     rows = [
-        (each.get("name"), number(each.get("value")), _between(each), count_of(each.get("items")))
-        for each in map(_mapping, listed(file.card, "metrics"))
+        (each.get("name"), _number(each.get("value")), _between(each), _count(each.get("items")))
+        for each in map(_mapping, _listed(file.card, "metrics"))
     ]
     if not rows:
         return "The file holds no figures: there was nothing to validate it with."
@@ -107,25 +174,20 @@ def _figures(file: ModelFile) -> str:
 
 def _between(metric: Mapping[str, Any]) -> str:
     low, high = metric.get("low"), metric.get("high")
-    return "not known" if low is None or high is None else f"{number(low)} and {number(high)}"
+    return "not known" if low is None or high is None else f"{_number(low)} and {_number(high)}"
 
 
 def _sureness(file: ModelFile) -> str:
-    told = part(file.card, "calibration")
+    told = _part(file.card, "calibration")
     if not told:
         return "Its probabilities were not held against the truth: do not take them at their word."
-    before, after = number(told.get("before")), number(told.get("after"))
-    items = count_of(told.get("items"))
-    if told.get("temperature") == 1.0:
-        text = f"The expected calibration error is {before} on {items} held-out pictures; no temperature made it better."
-    else:
-        text = (
-            f"Outputs are divided by a temperature of {number(told.get('temperature'))}, found on {items} held-out pictures. "
-            f"The expected calibration error was {before} before and is {after} after, each picture under a temperature "
-            "that was found without it."
-        )
+    text = safe(calibration_text(told))
     if told.get("honest") is not None:
-        text += f" On so few a perfectly honest model would show about {number(told.get('honest'))}."
+        text += f" On so few a perfectly honest model would show about {_number(told.get('honest'))}."
+    from plainlearn.metrics.evaluation import (
+        sure_text,
+    )  # which needs torch, as `text_of` and `facts_of` do not
+
     sure, right = told.get("sure"), told.get("sure_right")
     if (
         isinstance(sure, (int, float))
@@ -133,20 +195,16 @@ def _sureness(file: ModelFile) -> str:
         and 0 <= right <= sure
         and sure >= 1
     ):
-        low, high = wilson(right / sure, int(sure))
-        text += (
-            f" Of {sure:.0f} answers that were more than 90% sure, {right:.0f} were right "
-            f"({right / sure:.1%}; 95% between {low:.1%} and {high:.1%})."
-        )
+        text += f" {sure_text(int(sure), int(right))}"
     return text
 
 
 def _data(file: ModelFile) -> str:
-    data = part(file.card, "data")
+    data = _part(file.card, "data")
     lines = [
-        f"{count_of(data.get('train'))} pictures, and {count_of(data.get('valid'))} held out to validate it."
+        f"{_count(data.get('train'))} pictures, and {_count(data.get('valid'))} held out to validate it."
     ]
-    counts = [(pair[0], count_of(pair[1])) for pair in _pairs(file)]
+    counts = [(pair[0], _count(pair[1])) for pair in _pairs(file)]
     if counts:
         lines.append(_table(("label", "pictures to learn from"), counts[:_MOST_CLASSES]))
         if len(counts) > _MOST_CLASSES:
@@ -159,7 +217,7 @@ def _data(file: ModelFile) -> str:
 
 def _limits(file: ModelFile) -> str:
     lines: list[str] = []
-    if labels_of(file) and file.target.get("kind") == "CategoryBlock":
+    if _labels_of(file) and file.target.get("kind") == "CategoryBlock":
         lines.append("It gives one of its labels to any picture, whatever it shows.")
     if file.output_spec.ood_above is None:
         lines.append("It cannot tell pictures that are unlike its own.")
@@ -177,7 +235,7 @@ def _limits(file: ModelFile) -> str:
     lines.append(
         "How it does for other cameras, places, times or people than those in its data was not measured."
     )
-    if part(file.card, "usual"):
+    if _part(file.card, "usual"):
         lines.append(
             "The file holds what is usual: `plainlearn drift FILE FOLDER` tells when pictures have changed."
         )
@@ -185,15 +243,15 @@ def _limits(file: ModelFile) -> str:
 
 
 def _history(file: ModelFile) -> str:
-    history, card = part(file.card, "history"), file.card
-    lines = [f"- Loss: {safe(card.get('loss'))}; {count_of(history.get('epochs'))} epochs in the last run."]
-    versions = ", ".join(f"{safe(name)} {safe(version)}" for name, version in part(card, "versions").items())
+    history, card = _part(file.card, "history"), file.card
+    lines = [f"- Loss: {safe(card.get('loss'))}; {_count(history.get('epochs'))} epochs in the last run."]
+    versions = ", ".join(f"{safe(name)} {safe(version)}" for name, version in _part(card, "versions").items())
     lines.append(f"- Made {safe(card.get('made'))} with {versions}.")
-    rows = [cast("Sequence[Any]", row) for row in listed(history, "rows") if isinstance(row, (list, tuple))]
+    rows = [cast("Sequence[Any]", row) for row in _listed(history, "rows") if isinstance(row, (list, tuple))]
     width = max(map(len, rows), default=0)
-    names = [str(name) for name in listed(history, "names")]
+    names = [str(name) for name in _listed(history, "names")]
     if rows and len(names) == width:
-        lines.append("\n" + _table(names, [[number(value) for value in row] for row in rows]))
+        lines.append("\n" + _table(names, [[_number(value) for value in row] for row in rows]))
     return "\n".join(lines)
 
 
@@ -240,10 +298,59 @@ def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _pairs(file: ModelFile) -> list[tuple[Any, Any]]:
-    found = listed(part(file.card, "data"), "counts")
+    found = _listed(_part(file.card, "data"), "counts")
     pairs = [cast("Sequence[Any]", each) for each in found if isinstance(each, (list, tuple))]
     return [(each[0], each[1]) for each in pairs if len(each) == 2]
 
 
 def _mapping(given: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else {}
+
+
+def _count(value: Any) -> str:
+    return f"{value:.0f}" if isinstance(value, (int, float)) else str(value)
+
+
+def _labels_of(file: ModelFile) -> Sequence[Any]:
+    found: Any = file.target.get("vocab") or file.target.get("codes") or ()
+    return cast("Sequence[Any]", found) if isinstance(found, (list, tuple)) else ()
+
+
+def _steps_of(file: ModelFile) -> str:
+    names: list[str] = []
+    for part in ("blocks", "item_tfms", "batch_tfms"):
+        for each in _listed(file.pipeline, part):
+            given: Mapping[str, Any] = cast("Mapping[str, Any]", each) if isinstance(each, Mapping) else {}
+            size: Any = given.get("size")
+            names.append(f"{given.get('kind')}{'' if size is None else f'({size})'}")
+    return " -> ".join(names)
+
+
+def _metric(given: Mapping[str, Any]) -> str:
+    low, high = given.get("low"), given.get("high")
+    between = "" if low is None or high is None else f" (95% between {_number(low)} and {_number(high)})"
+    return f"{given.get('name')} {_number(given.get('value'))}{between} on {given.get('items')} items"
+
+
+def _row(name: str, value: Any) -> str:
+    """One line: what a file says must not be able to draw on a terminal, nor begin a line."""
+    return f"{name:<13} {on_one_line(value)}"
+
+
+def _some(labels: Sequence[Any]) -> str:
+    shown = ", ".join(map(str, labels[:_LABELS]))
+    return f"{len(labels)} labels: {shown}{', …' if len(labels) > _LABELS else ''}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _part(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = given.get(name)
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
+
+
+def _listed(given: Mapping[str, Any], name: str) -> list[Any]:
+    found = given.get(name)
+    return cast("list[Any]", found) if isinstance(found, list) else []

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from plainlearn._version import __version__
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.wholefile import Mark, check_replaceable, write_whole
-from plainlearn.inference.card import facts_of
+from plainlearn.inference.model_card import facts_of
 from plainlearn.inference.modelfile import ModelFile
 from plainlearn.inference.onnx_graph import needs_onnx, onnx_of
 from plainlearn.inference.onnx_reading import GraphReading

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import torch
@@ -15,18 +16,63 @@ from torch import Tensor, nn
 from plainlearn.core.errors import DataError, ShapeError
 
 __all__ = [
+    "SURE",
+    "calibration",
     "calibration_error",
     "cross_fitted",
     "fit_temperature",
     "fit_yes_no_temperature",
+    "sure_answers",
     "worth_scaling",
     "yes_no_calibration_error",
 ]
+
+#: From which probability on an answer counts as sure.
+SURE: Final = 0.9
 
 _COLDEST: Final = 0.05
 _HOTTEST: Final = 20.0
 _LEAST: Final = 10  # items from which on a temperature is looked for
 _CERTAIN: Final = 1000  # items that tell it to a few hundredths
+_FEW: Final = 1000  # items, on more of which an honest model shows next to no error
+
+
+def calibration(outputs: Tensor, targets: Tensor, *, several: bool) -> dict[str, float]:
+    """The temperature for these outputs (N, K), and how far probabilities can be trusted, before it and after.
+
+    `targets` are class numbers (N,), or with `several` zeros and ones (N, K). `before` and `after` are expected calibration
+    errors: of the outputs as they are, and with each item under a temperature that was found without it, as new items are.
+    `sure` answers, of which `sure_right` are right, are those that `sure_answers` finds in the probabilities under the
+    temperature that was found, as everybody gets them from then on. `honest`, where items are few, is the error that a
+    perfectly honest model would show on them.
+    """
+    fit = fit_yes_no_temperature if several else fit_temperature
+    error = yes_no_calibration_error if several else calibration_error
+    activation = torch.sigmoid if several else partial(torch.softmax, dim=1)
+    careful = partial(worth_scaling, fit=fit)
+    honest = activation(cross_fitted(outputs, targets, careful))
+    temperature = careful(outputs, targets)
+    sure, right = sure_answers(activation(outputs.float() / temperature), targets)
+    few = {"honest": _honest_error(honest, targets, error)} if len(targets) <= _FEW else {}
+    return {
+        "temperature": temperature,
+        "before": error(activation(outputs.double()), targets),
+        "after": error(honest, targets),
+        "items": float(len(targets)),
+        "sure": float(sure.sum()),
+        "sure_right": float((sure & right).sum()),
+        **few,
+    }
+
+
+def sure_answers(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Which answers are more than `SURE`, and which are right: (N,) of classes, (N, K) of answers of yes or no."""
+    if probabilities.shape == targets.shape:
+        return torch.maximum(probabilities, 1 - probabilities) > SURE, (probabilities > 0.5) == (
+            targets > 0.5
+        )
+    confidence, answer = probabilities.max(dim=1)
+    return confidence > SURE, answer == targets
 
 
 def calibration_error(probabilities: Tensor, targets: Tensor, bins: int = 15) -> float:
@@ -127,6 +173,19 @@ def cross_fitted(logits: Tensor, targets: Tensor, fit: Callable[[Tensor, Tensor]
         inside[order[fold::folds]] = False
         divided[~inside] = logits[~inside].double() / fit(logits[inside], targets[inside])
     return divided
+
+
+def _honest_error(probabilities: Tensor, targets: Tensor, error: Callable[[Tensor, Tensor], float]) -> float:
+    """The calibration error if the targets were as the probabilities say, over some draws: that of few items is not 0."""
+    draws = torch.Generator().manual_seed(0)
+    errors: list[float] = []
+    for _ in range(20):
+        if probabilities.shape == targets.shape:
+            drawn = torch.bernoulli(probabilities, generator=draws)
+        else:
+            drawn = torch.multinomial(probabilities, 1, generator=draws)[:, 0]
+        errors.append(error(probabilities, drawn))
+    return sum(errors) / len(errors)
 
 
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:

@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from plainlearn._version import __version__
 from plainlearn.audit.findings import Audit, findings_html
 from plainlearn.core.wholefile import write_whole
 from plainlearn.images.html import PAGE, document, picture, text
-from plainlearn.inference.evaluation import SURE, Evaluation
-from plainlearn.metrics.intervals import wilson
+from plainlearn.inference.model_card import calibration_text
+from plainlearn.metrics.calibration import sure_answers
+from plainlearn.metrics.evaluation import Evaluation, confusion_table, sure_text, worst_errors
 from plainlearn.runs import charts
 
 __all__ = ["ReportData", "write_report"]
@@ -128,23 +128,10 @@ def _curves(data: ReportData) -> str:
 
 
 def _sureness(data: ReportData) -> str:
-    confidence, said = data.probabilities.max(dim=1)
-    right = said == data.targets
-    of = data.evaluation
-    sure = "No answer is that sure."
-    if of.sure:
-        low, high = wilson(of.sure_right / of.sure, of.sure)
-        sure = (
-            f"{of.sure} answers are more than {SURE:.0%} sure, and {of.sure_right} of these are right "
-            f"({of.sure_right / of.sure:.1%}; 95% between {low:.1%} and {high:.1%})."
-        )
-    before, after = data.calibration.get("before"), data.calibration.get("after")
-    scaled = (
-        f"By a temperature of {data.calibration['temperature']:.2f} the expected calibration error went from "
-        f"{before:.3f} to {after:.3f}."
-        if before is not None and after is not None
-        else ""
-    )
+    confidence = data.probabilities.amax(dim=1)
+    _, right = sure_answers(data.probabilities, data.targets)
+    sure = sure_text(data.evaluation.sure, data.evaluation.sure_right)
+    scaled = text(calibration_text(data.calibration)) if data.calibration else ""
     return _section(
         "Can its confidence be trusted?",
         f'<p class="soft">{sure} {scaled}</p>{charts.reliability(confidence, right)}',
@@ -154,8 +141,7 @@ def _sureness(data: ReportData) -> str:
 def _worst(data: ReportData) -> str:
     confidence, said = data.probabilities.max(dim=1)
     of_truth = data.probabilities.gather(1, data.targets[:, None]).squeeze(1)
-    order = map(int, of_truth.argsort())
-    wrong = [place for place in order if int(said[place]) != int(data.targets[place])]
+    wrong = worst_errors(data.probabilities, data.targets)
     if not wrong:
         return _section("Its worst errors", '<p class="soft">It made none on the validation images.</p>')
     shown = wrong[:_ERRORS]
@@ -179,9 +165,7 @@ def _worst(data: ReportData) -> str:
 def _confusion(data: ReportData) -> str:
     names = [text(str(label)) for label in data.vocab]
     count = len(names)
-    said = data.probabilities.argmax(dim=1)
-    table = torch.zeros(count, count, dtype=torch.long)
-    table.index_put_((data.targets, said), torch.ones(len(said), dtype=torch.long), accumulate=True)
+    table = confusion_table(data.probabilities.argmax(dim=1), data.targets, count)
     pairs = "".join(
         f"<li>{each.items} × {text(each.true)} taken for {text(each.said)}</li>"
         for each in data.evaluation.confused

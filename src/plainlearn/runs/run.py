@@ -27,8 +27,9 @@ from plainlearn.core.wholefile import check_replaceable
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.images.html import PAGE
 from plainlearn.inference import onnx_graph
-from plainlearn.inference.evaluation import of_classes, of_labels
 from plainlearn.inference.modelfile import write_model_file
+from plainlearn.inference.output_spec import probabilities as output_probabilities
+from plainlearn.metrics.evaluation import of_classes, of_labels
 from plainlearn.metrics.functions import accuracy, accuracy_multi
 from plainlearn.models.archs import check_name
 from plainlearn.runs.baselines import simple_baselines
@@ -50,7 +51,7 @@ from plainlearn.train.distributed import launch
 from plainlearn.train.distributed import ranks as ranks_of
 from plainlearn.train.probe import can_fit_head_on_features, fit_head
 from plainlearn.train.state import bare
-from plainlearn.vision.export import content_of, some_items
+from plainlearn.vision.export import content_of, some_items, validated
 from plainlearn.vision.learner import VisionLearner, vision_learner
 
 __all__ = ["learner_of", "train"]
@@ -216,11 +217,13 @@ class _Run:
             self.say(
                 "Tuning all depths has not made it better on the validation images: the head alone is kept."
             )
-        content = content_of(learn, about=f"Made by: {self.command()}")
+        seen = validated(learn)
+        assert seen is not None
+        content = content_of(learn, about=f"Made by: {self.command()}", seen=seen)
         if with_graph(self.config):
             content = onnx_graph.with_graph(content, bare(learn.model), some_items(learn))
         write_model_file(self.config.out, content)
-        probabilities, targets = learn.get_preds()
+        probabilities, targets = output_probabilities(seen.outputs, content.output_spec), seen.targets
         dls = learn.dls
         assert isinstance(dls, BlockLoaders)
         vocab = [str(label) for label in dls.vocab]
@@ -263,7 +266,7 @@ class _Run:
         expects = getattr(learn.model, "expects", None)
         cores = torch.get_num_threads()
         return {
-            "network": f"{plan.arch}, {sum(p.numel() for p in learn.model.parameters()):,} numbers",
+            "network": f"{plan.arch}, {sum(p.numel() for p in learn.model.parameters()):,} parameters",
             "weights": "none"
             if expects is None
             else f"{expects.name}, {expects.licence or 'licence not told'}",

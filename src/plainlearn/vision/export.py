@@ -1,41 +1,49 @@
-"""`learn.export('pets.plain')`: a learner as one file that holds no code."""
+"""`learn.export('pets.plain')`: a learner as one file that holds no code, with a card that tells what it is."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
+import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from plainlearn.core.errors import ArgumentError
+from plainlearn._version import __version__
+from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.core.paths import Path
 from plainlearn.core.tensorfile import TENSORFILE
 from plainlearn.core.wholefile import check_replaceable
 from plainlearn.data.block_loaders import BlockLoaders
 from plainlearn.data.blocks import CategoryBlock, MultiCategoryBlock
+from plainlearn.data.dataset import describe_item
 from plainlearn.inference import ood
 from plainlearn.inference.drift import usual_of
 from plainlearn.inference.modelfile import ModelFile, read_model_file, write_model_file
 from plainlearn.inference.output_spec import output_spec_of, probabilities
 from plainlearn.inference.registry import KINDS
 from plainlearn.inference.serialize import to_plain
+from plainlearn.metrics.evaluation import measured
 from plainlearn.models.model import VisionModel
 from plainlearn.train.calibration import fit_calibration
 from plainlearn.train.learner import Learner
 from plainlearn.train.state import bare, model_state
-from plainlearn.vision.card_facts import card_of
+from plainlearn.train.step import loss_name
 from plainlearn.vision.file_loaders import FileLoaders, reading_of, spec_of
 
 if TYPE_CHECKING:
     from plainlearn.inference.onnx_export import Proof
 
-__all__ = ["content_of", "export", "export_onnx", "some_items"]
+__all__ = ["Validated", "content_of", "export", "export_onnx", "some_items", "validated"]
 
 _SHOWN_AT: Final = 16
+_LAST_ROWS: Final = 20  # of the history in a card
 
 
 def export(
@@ -113,8 +121,10 @@ def some_items(learn: Learner) -> list[Any]:
     return items[:: max(1, len(items) // _SHOWN_AT)][:_SHOWN_AT]
 
 
-def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> ModelFile:
-    """What `export` writes."""
+def content_of(
+    learn: Learner, *, calibrate: bool = True, about: str = "", seen: Validated | None = None
+) -> ModelFile:
+    """What `export` writes. `seen` is what `validated` gives, for who has it already."""
     dls = learn.dls
     if not isinstance(dls, BlockLoaders):
         raise ArgumentError(
@@ -130,7 +140,7 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
         )
     pipeline, target = reading_of(dls).as_plain(), to_plain(spec_of(targets[0]), KINDS)
     output_spec = output_spec_of(learn.loss_func)
-    seen = _validated(learn)
+    seen = validated(learn) if seen is None else seen
     calibration: dict[str, float] = {}
     fitted: dict[str, Tensor] = {}
     if seen is not None and calibrate and isinstance(targets[0], (CategoryBlock, MultiCategoryBlock)):
@@ -162,20 +172,25 @@ def content_of(learn: Learner, *, calibrate: bool = True, about: str = "") -> Mo
         output_spec=output_spec,
         ood=fitted,
         card={
-            **card_of(learn, None if seen is None else (seen.outputs, seen.targets), calibration, about),
+            **_card(learn, seen, calibration, about),
             "usual": usual,
         },
     )
 
 
-class _Seen:
+@dataclass(frozen=True)
+class Validated:
     """Outputs, targets and, where they are known, features of the validation set."""
 
-    def __init__(self, outputs: Any, targets: Any, features: Tensor | None) -> None:
-        self.outputs, self.targets, self.features = outputs, targets, features
+    outputs: Any
+    targets: Any
+    features: Tensor | None
+
+    def __len__(self) -> int:
+        return len(cast("Any", self.targets[0]) if isinstance(self.targets, tuple) else self.targets)
 
 
-def _validated(learn: Learner) -> _Seen | None:
+def validated(learn: Learner) -> Validated | None:
     """One pass over the validation set; None if there is none."""
     if learn.dls.valid is None or isinstance(learn.dls, FileLoaders):
         return None
@@ -191,7 +206,7 @@ def _validated(learn: Learner) -> _Seen | None:
         if hook is not None:
             hook.remove()
     features = torch.cat(caught) if caught and all(each.ndim == 2 for each in caught) else None
-    return _Seen(outputs, targets, features)
+    return Validated(outputs, targets, features)
 
 
 def _architecture(model: nn.Module) -> dict[str, Any]:
@@ -200,3 +215,58 @@ def _architecture(model: nn.Module) -> dict[str, Any]:
         return {"custom": f"{type(model).__module__}.{type(model).__qualname__}"}
     expects = getattr(model, "expects", None)
     return {"recipe": asdict(recipe), "expects": None if expects is None else asdict(expects)}
+
+
+def _card(
+    learn: Learner, validated: Validated | None, calibration: dict[str, float], about: str
+) -> dict[str, Any]:
+    """All that can be told of a learner, as plain data."""
+    model = bare(learn.model)
+    expects = getattr(model, "expects", None)
+    rows = learn.recorder.values
+    return {
+        "about": about,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": getattr(getattr(model, "recipe", None), "network", type(model).__name__),
+        "parameters": sum(each.numel() for each in model.parameters()),
+        "weights_from": None if expects is None else expects.name,
+        "licence": "" if expects is None else expects.licence,
+        "loss": loss_name(learn.loss_func),
+        "data": _data(cast("BlockLoaders", learn.dls)),
+        "metrics": []
+        if validated is None
+        else [
+            {**measured(meter, validated.outputs, validated.targets)._asdict(), "items": len(validated)}
+            for meter in learn.meters
+        ],
+        "calibration": calibration,
+        "history": {
+            "names": list(learn.recorder.metric_names),
+            "epochs": len(rows),
+            "rows": rows[-_LAST_ROWS:],
+        },
+        "versions": {
+            "plainlearn": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("torch", "torchvision", "timm")},
+        },
+    }
+
+
+def _data(dls: BlockLoaders) -> dict[str, Any]:
+    """How many items, of which classes, and a fingerprint: a hash over the names of the items, side by side."""
+    digest = hashlib.sha256()
+    for side in (dls.datasets.train, dls.datasets.valid):
+        for item in side.items:
+            digest.update(describe_item(item).encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(b"\1")
+    try:
+        counts = [[label, count] for label, count in dls.datasets.train.counts().items()]
+    except DataError:  # of a target without classes
+        counts = []
+    return {
+        "train": len(dls.datasets.train),
+        "valid": len(dls.datasets.valid),
+        "counts": counts,
+        "fingerprint": digest.hexdigest(),
+    }

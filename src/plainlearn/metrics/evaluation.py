@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from plainlearn.core.describe import on_one_line
-from plainlearn.metrics.calibration import calibration_error, yes_no_calibration_error
+from plainlearn.metrics.calibration import SURE, calibration_error, sure_answers, yes_no_calibration_error
+from plainlearn.metrics.functions import accuracy, error_rate
 from plainlearn.metrics.intervals import bootstrapped, wilson
+from plainlearn.metrics.meter import Average, Meter
 
-__all__ = ["Confused", "Evaluation", "LabelRow", "Measured", "of_classes", "of_labels", "of_numbers"]
+__all__ = [
+    "Confused",
+    "Evaluation",
+    "LabelRow",
+    "Measured",
+    "confusion_table",
+    "measured",
+    "of_classes",
+    "of_labels",
+    "of_numbers",
+    "sure_text",
+    "worst_errors",
+]
 
-#: From which probability on an answer counts as sure.
-SURE: Final = 0.9
 _MOST_ROWS: Final = 40
 _MOST_PAIRS: Final = 10
+_FEW_NUMBERS: Final = 2_000_000
 
 
 class Measured(NamedTuple):
@@ -94,8 +107,8 @@ class Evaluation:
 def of_classes(probabilities: Tensor, targets: Tensor, vocab: Sequence[Any], **about: Any) -> Evaluation:
     """Of one class among several: `probabilities` (N, K), `targets` (N,) class numbers; `about` goes to `Evaluation`."""
     count, names = len(targets), [str(label) for label in vocab]
-    confidence, said = probabilities.max(dim=1)
-    right = said == targets
+    said = probabilities.argmax(dim=1)
+    sure, right = sure_answers(probabilities, targets)
 
     def balanced(rows: Tensor) -> float:
         there, hits = (
@@ -110,11 +123,9 @@ def of_classes(probabilities: Tensor, targets: Tensor, vocab: Sequence[Any], **a
         among = (probabilities.topk(5, dim=1).indices == targets[:, None]).any(dim=1)
         near = float(among.double().mean())
         metrics.append(Measured("among the first five", near, *wilson(near, count)))
-    table = torch.zeros(len(names), len(names), dtype=torch.long)
-    table.index_put_((targets, said), torch.ones(count, dtype=torch.long), accumulate=True)
+    table = confusion_table(said, targets, len(names))
     there = table.sum(dim=1)
     commonest = int(there.argmax())
-    sure = confidence > SURE
     return Evaluation(
         "classes", count, tuple(metrics),
         Measured(f"always {names[commonest]}", float(there[commonest]) / count),
@@ -145,7 +156,7 @@ def of_labels(
         Measured("all labels right", whole, *wilson(whole, count)),
         Measured("single answers right", single(torch.arange(count)), *_limits(single, count)),
     )  # fmt: skip
-    sure = torch.maximum(probabilities, 1 - probabilities) > SURE
+    sure, right = sure_answers(probabilities, targets)
     there = truth.sum(dim=0)
     always = (there > count / 2).expand_as(truth)
     return Evaluation(
@@ -153,7 +164,7 @@ def of_labels(
         Measured("always the labels of most, single answers right", float((always == truth).double().mean())),
         _rows(names, there, (truth & said).sum(dim=0), said.sum(dim=0)), (),
         yes_no_calibration_error(probabilities, targets),
-        int(sure.sum()), int((sure & (truth == (probabilities > 0.5))).sum()), **about,
+        int(sure.sum()), int((sure & right).sum()), **about,
     )  # fmt: skip
 
 
@@ -175,6 +186,48 @@ def of_numbers(values: Tensor, targets: Tensor, **about: Any) -> Evaluation:
     )
     return Evaluation("numbers", count, metrics, Measured("always the mean, root of the mean squared error",
                       float(spread.square().mean().sqrt())), **about)  # fmt: skip
+
+
+def confusion_table(answers: Tensor, targets: Tensor, classes: int) -> Tensor:
+    """How many items of each class, a row, were given each, a column: (K, K) of class numbers (N,)."""
+    table = torch.zeros(classes, classes, dtype=torch.long)
+    ones = torch.ones(len(targets), dtype=torch.long)
+    return table.index_put_((targets, answers), ones, accumulate=True)
+
+
+def worst_errors(probabilities: Tensor, targets: Tensor) -> list[int]:
+    """The places of the items that were given a wrong class, those first whose true one was thought the least likely."""
+    of_truth = probabilities.gather(1, targets[:, None]).squeeze(1)
+    wrong = probabilities.argmax(dim=1) != targets
+    return [place for place in map(int, of_truth.argsort()) if wrong[place]]
+
+
+def measured(meter: Meter, outputs: Any, targets: Any) -> Measured:
+    """A metric on a whole set, and between which values it lies with 95% confidence, where that can be told."""
+    fields = cast("tuple[Any, ...]", targets if isinstance(targets, tuple) else (targets,))
+    value, limits = _value(meter, outputs, fields), None
+    if getattr(meter, "function", None) in (accuracy, error_rate) and fields[0].ndim == 1:
+        limits = wilson(value, len(fields[0]))
+    elif isinstance(outputs, Tensor) and all(isinstance(field, Tensor) for field in fields):
+
+        def value_of(rows: Tensor) -> float:
+            return _value(meter, outputs[rows], tuple(field[rows] for field in fields))
+
+        count = len(outputs)
+        if outputs.numel() <= _FEW_NUMBERS:
+            limits = bootstrapped(value_of, count)
+        elif isinstance(
+            meter, Average
+        ):  # of maps, say: one by one, as drawing them again and again takes minutes
+            single = torch.tensor([value_of(torch.tensor([row])) for row in range(count)])
+            limits = bootstrapped(lambda rows: float(single[rows].mean()), count)
+    return Measured(meter.name, value, *(limits or (None, None)))
+
+
+def _value(meter: Meter, outputs: Any, targets: tuple[Any, ...]) -> float:
+    meter.reset(torch.device("cpu"))
+    meter.add(outputs, targets, len(targets[0]))
+    return meter.value()
 
 
 def _limits(value_of: Any, count: int) -> tuple[float, float] | tuple[None, None]:
@@ -206,7 +259,8 @@ def _text(of: Evaluation) -> list[str]:
         lines.append(f"  {on_one_line(each.name):<{width}}  {each.value:.3f}{between}")
     if of.calibration_error is not None:
         lines += ["", "How sure it is", f"  calibration error {of.calibration_error:.3f}"]
-        lines.append(f"  {_sure(of)}")
+        what = "answers" if of.kind == "classes" else "single answers, yes or no,"
+        lines.append(f"  {sure_text(of.sure, of.sure_right, what)}")
     if of.unlike is not None:
         lines.append(
             f"  {of.unlike} of {of.items} are unlike what it learned from (of its own kind, about 1 in 50 is)"
@@ -224,14 +278,14 @@ def _text(of: Evaluation) -> list[str]:
     return [*lines, *(["", *map(on_one_line, of.notes)] if of.notes else [])]
 
 
-def _sure(of: Evaluation) -> str:
-    what = "answers" if of.kind == "classes" else "single answers, yes or no,"
-    if not of.sure:
-        return f"no answer is more than {SURE:.0%} sure"
-    low, high = wilson(of.sure_right / of.sure, of.sure)
+def sure_text(sure: int, right: int, what: str = "answers") -> str:
+    """How far sure answers can be trusted, in a sentence."""
+    if not sure:
+        return f"No answer is more than {SURE:.0%} sure."
+    low, high = wilson(right / sure, sure)
     return (
-        f"{of.sure} {what} are more than {SURE:.0%} sure; {of.sure_right} of them are right "
-        f"({of.sure_right / of.sure:.3f}; 95% between {low:.3f} and {high:.3f})"
+        f"{sure} {what} are more than {SURE:.0%} sure, and {right} of these are right "
+        f"({right / sure:.1%}; 95% between {low:.1%} and {high:.1%})."
     )
 
 
