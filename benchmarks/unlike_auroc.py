@@ -148,7 +148,7 @@ def main() -> None:
 
         inside_answers, inside = scored(held_out)
         usual = predictor.card["usual"]
-        limit = predictor.meaning.unlike_above
+        limit = predictor.output_spec.ood_above
         for name, items in sets.items():
             answers, outside = scored(items)
             values = {each: auroc(inside[each], outside[each]) for each in inside}

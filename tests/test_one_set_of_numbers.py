@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from patience import PATIENCE
 from PIL import Image, ImageOps
-from plainlearn.cli.model_file import evaluate
 
 from plainlearn.app.service import load_model
+from plainlearn.cli.model_file import evaluate
 from plainlearn.data.labelled_items import labelled_items
 from plainlearn.inference import read_model_file
 from plainlearn.inference.evaluate_file import evaluated
