@@ -1,8 +1,11 @@
-"""One reading: training's validation, both predictors, the ONNX graph and the server make the same input of a picture."""
+"""One reading: validation, both predictors, the ONNX graph, the server and an ejected script make one input of a picture."""
 
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,16 @@ from plainlearn.augment.transforms import CropPad, Flip, RandomResizedCrop, Read
 from plainlearn.core.errors import ArgumentError, DataError
 from plainlearn.data import CategoryBlock, DataBlock, IndexSplitter
 from plainlearn.data.target_specs import CategorySpec, MaskSpec
+from plainlearn.eject import eject
 from plainlearn.images.image_decoder import ImageDecoder
 from plainlearn.inference.onnx_predictor import checked_reading
 from plainlearn.inference.output_spec import OutputSpec
 from plainlearn.inference.predictor import Predictor
 from plainlearn.inference.reading import Reading
+from plainlearn.train import Learner
 from plainlearn.vision.blocks import ImageBlock
 from plainlearn.vision.file_loaders import block_of, reading_of, spec_of
+from plainlearn.vision.loaders import ImageDataLoaders
 
 Way = tuple[tuple[Any, ...], tuple[Any, ...]]
 #: Transforms of items, and of batches.
@@ -110,6 +116,46 @@ def test_a_graph_as_onnxruntime_runs_it_reads_the_same(pictures: list[Path]) -> 
         _, expected = trained(picture, WAYS[2], ImageBlock())
         (found,) = session.run(None, {"image": np.array(reading.picture(picture))[None]})
         assert np.abs(found - expected).max() < 2e-5
+
+
+READ_BY_SCRIPT = """
+import runpy, sys
+import numpy as np
+script = runpy.run_path(sys.argv[0])
+pictures = script["valid_items"]
+read, _ = pictures.batch(script["torch"].arange(len(pictures.files)), 0, 0, 0)
+assert "plainlearn" not in sys.modules
+np.save(sys.argv[0].removesuffix(".py") + "-read.npy", read.numpy())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [WAYS[0], WAYS[2], WAYS[4]], ids=str)
+def test_an_ejected_script_reads_the_same(way: Way, pictures: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("simplejpeg")
+    for side in ("train", "valid"):
+        for number, picture in enumerate(pictures):
+            folder = tmp_path / "pictures" / side / "xy"[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, folder)
+    dls = ImageDataLoaders.from_folder(
+        tmp_path / "pictures", item_tfms=list(way[0]), batch_tfms=list(way[1]), bs=len(pictures), num_workers=0,
+        device="cpu", check=False,
+    )  # fmt: skip
+    script = tmp_path / "train.py"
+    eject(
+        Learner(dls, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))),
+        script,
+        recipe="fit",
+        epochs=1,
+    )
+    run_with_argv = f"import sys; sys.argv = [{str(script)!r}]; sys.path.insert(0, {str(tmp_path)!r})\n"
+    subprocess.run([sys.executable, "-c", run_with_argv + READ_BY_SCRIPT], check=True)
+    reading = reading_of(dls)
+    read = np.load(tmp_path / "train-read.npy")
+    assert np.array_equal(read, dls.valid.one_batch()[0].numpy())
+    for item, row in zip(dls.datasets.valid.items, read, strict=True):
+        assert np.abs(reading(item) - row).max() < 2e-5
 
 
 def test_a_grey_picture_and_a_range_of_values_are_read() -> None:

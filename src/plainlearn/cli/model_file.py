@@ -111,11 +111,11 @@ def drift(
     if not images:
         raise DataError(f"the folder {folder} holds no image; expected some", try_="another folder")
     left_out: list[str] = []
-    for _, answer, strangeness in judged_items(predictor, images):
+    for _, answer, ood_score in judged_items(predictor, images):
         if isinstance(answer, PlainlearnError):
             left_out.append(answer.what)
         else:
-            follower.update(answer, strangeness)
+            follower.update(answer, ood_score)
     report = follower.report()
     if json:
         print_json({**report.as_dict(), "left_out": left_out})

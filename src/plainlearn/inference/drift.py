@@ -1,6 +1,6 @@
 """Drift: whether a stream of inputs is still like the items that a model was validated on, by what the model makes of them.
 
-Three things are watched: how unlike the inputs are (see `inference.unlike`), how sure the answers, and which. The
+Three things are watched: how unlike the inputs are (see `inference.ood`), how sure the answers, and which. The
 first two are compared by the two-sample Kolmogorov-Smirnov test, the third by a chi-squared test whose chances are
 drawn, as classes are often rare. It needs no labels and no torch; what to compare with lies in a model file's card.
 
@@ -36,13 +36,13 @@ _DRAWS: Final = 2000
 Values = NDArray[np.float64]
 
 
-def usual_of(confidences: Any, answers: Any, labels: int, strangeness: Any = None) -> dict[str, Any]:
+def usual_of(confidences: Any, answers: Any, labels: int, ood_scores: Any = None) -> dict[str, Any]:
     """What `Drift` compares with, as plain data: of validation items the confidence, the number of the answer among
     so many `labels`, and how unlike each is, if that is known."""
     numbers = np.bincount(np.asarray(answers, np.int64), minlength=labels)
     return {
         "confidence": _quantiles(np.asarray(confidences, np.float64)),
-        "strangeness": [] if strangeness is None else _quantiles(np.asarray(strangeness, np.float64)),
+        "strangeness": [] if ood_scores is None else _quantiles(np.asarray(ood_scores, np.float64)),
         "answers": [int(each) for each in numbers],
         "items": len(answers),
     }
@@ -123,7 +123,7 @@ class Drift:
         self._seen: deque[tuple[float, int, float | None]] = deque(maxlen=window)
         self._lock = Lock()
 
-    def update(self, prediction: Any, strangeness: Any = None) -> None:
+    def update(self, prediction: Any, ood_score: Any = None) -> None:
         """See one answer of the predictor's, and how unlike its input was, if that is known."""
         values = np.asarray(prediction.probabilities, np.float64)
         if values.shape != (len(self.labels),):
@@ -133,7 +133,7 @@ class Drift:
         entry = (
             float(values.max()),
             int(values.argmax()),
-            None if strangeness is None else float(strangeness),
+            None if ood_score is None else float(ood_score),
         )
         with self._lock:
             self._seen.append(entry)
@@ -145,10 +145,10 @@ class Drift:
         items, validated = len(seen), self._usual.items
         if min(items, validated) < ENOUGH:
             return DriftReport(items, validated, ())
-        strange = [each[2] for each in seen if each[2] is not None]
+        scores = [each[2] for each in seen if each[2] is not None]
         pairs = {"confidence": (self._usual.confidence, np.array([each[0] for each in seen]))}
-        if len(self._usual.strangeness) and len(strange) == items:
-            pairs = {"strangeness": (self._usual.strangeness, np.array(strange)), **pairs}
+        if len(self._usual.ood_scores) and len(scores) == items:
+            pairs = {"strangeness": (self._usual.ood_scores, np.array(scores)), **pairs}
         share = FALSE_ALARMS / (len(pairs) + 1)
         watched = [_values_moved(name, *pair, validated, share) for name, pair in pairs.items()]
         now = np.bincount([each[1] for each in seen], minlength=len(self.labels))
@@ -211,7 +211,7 @@ def _chi_squared(now: NDArray[np.int64], both: NDArray[np.int64], count: int) ->
 @dataclass(frozen=True)
 class _Usual:
     confidence: Values
-    strangeness: Values
+    ood_scores: Values
     answers: NDArray[np.int64]
     items: int
 
@@ -224,7 +224,7 @@ def _checked(told: Any, labels: int) -> _Usual:
         )
     given = cast("Mapping[str, Any]", told)
     try:
-        confidence, strangeness = (
+        confidence, ood_scores = (
             np.asarray(given[name], np.float64) for name in ("confidence", "strangeness")
         )
         answers, items = np.asarray(given["answers"], np.int64), int(given["items"])
@@ -234,11 +234,11 @@ def _checked(told: Any, labels: int) -> _Usual:
         raise DataError(
             f"what the file says is usual cannot be: answers are {describe(answers)} for {labels} labels"
         )
-    values = (confidence, strangeness)
+    values = (confidence, ood_scores)
     odd = any(each.ndim != 1 or len(each) > items or not np.isfinite(each).all() for each in values)
     if odd or not len(confidence):
         raise DataError("what the file says is usual cannot be: it has no values, too many, or odd ones")
-    return _Usual(confidence, strangeness, answers, items)
+    return _Usual(confidence, ood_scores, answers, items)
 
 
 def _quantiles(values: Values) -> list[float]:

@@ -55,7 +55,7 @@ def evaluated(predictor: Predictor, found: LabelledItems, *, model: str = "the m
         torch.stack([targets[place] for place in places]),
         predictor.output_spec.ood_above,
     )
-    unlike = int((torch.stack(scores) > limit).sum()) if scores and limit is not None else None
+    out_of_distribution = int((torch.stack(scores) > limit).sum()) if scores and limit is not None else None
     about: dict[str, Any] = {
         "left_out": tuple(left_out),
         "model": model,
@@ -69,7 +69,7 @@ def evaluated(predictor: Predictor, found: LabelledItems, *, model: str = "the m
                 *note,
                 f"of {len(missing)} labels there is no image here: {', '.join(map(str, missing[:8]))}",
             )
-        return of_classes(values, aimed, target.labels, unlike=unlike, **about)
+        return of_classes(values, aimed, target.labels, ood=out_of_distribution, **about)
     if isinstance(target, MultiCategorySpec):
         return of_labels(values, aimed, target.labels, predictor.output_spec.threshold, **about)
     return of_numbers(values.reshape(aimed.shape), aimed, **about)

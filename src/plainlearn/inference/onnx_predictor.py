@@ -22,8 +22,7 @@ from plainlearn.inference.modelfile import ModelFile, read_model_arrays
 from plainlearn.inference.onnx_checks import Graph, read_graph
 from plainlearn.inference.output_spec import OutputSpec, decoded, probabilities
 from plainlearn.inference.prediction import UNKNOWN, AnyPredictor, Prediction, ood_flags
-from plainlearn.inference.reading import Reading
-from plainlearn.inference.registry import target_of
+from plainlearn.inference.reading import Reading, target_of
 
 if TYPE_CHECKING:
     from plainlearn.inference.predictor import Predictor

@@ -22,8 +22,7 @@ from plainlearn.inference.folding import ready_to_predict
 from plainlearn.inference.modelfile import ModelFile, read_model_file
 from plainlearn.inference.output_spec import OutputSpec, decoded, probabilities
 from plainlearn.inference.prediction import UNKNOWN, AnyPredictor, Prediction, ood_flags
-from plainlearn.inference.reading import Reading
-from plainlearn.inference.registry import target_of
+from plainlearn.inference.reading import Reading, target_of
 from plainlearn.inference.serialize import checked_fields
 from plainlearn.models.model import Recipe, model_from
 from plainlearn.models.unet import unet_from

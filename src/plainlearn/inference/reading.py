@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from plainlearn.augment import transforms
 from plainlearn.augment.geometry import Maps, Size, to_pixels
 from plainlearn.augment.lighting import Normalize
 from plainlearn.augment.pending import Pending
@@ -29,14 +30,27 @@ from plainlearn.data.target_specs import (
     MultiCategorySpec,
     PointSpec,
     RegressionSpec,
+    TargetSpec,
 )
 from plainlearn.data.transform import Function, Transform, for_side
 from plainlearn.datasets.remote import RemotePath, is_url
 from plainlearn.images.image_decoder import ImageDecoder
-from plainlearn.inference.registry import KINDS
-from plainlearn.inference.serialize import from_plain, to_plain
+from plainlearn.inference.serialize import Kind, Registry, from_plain, kinds, to_plain
 
-__all__ = ["Reading"]
+__all__ = ["KINDS", "Reading", "target_of"]
+
+#: What a model file may name, by the names that it has for them: the transforms that can act in validation, and the halves of
+#: blocks without torch, under the names of their blocks.
+KINDS: Final[Registry] = {
+    **kinds(transforms.Resize, transforms.RandomResizedCrop, transforms.CropPad, transforms.Flip, transforms.Dihedral,
+            transforms.Rotate, transforms.Zoom, transforms.Warp, transforms.ReadAs, Normalize),
+    "ImageBlock": Kind(ImageDecoder, ("mode", "background", "channels", "value_range", "full_decode")),
+    "CategoryBlock": Kind(CategorySpec, ("vocab", "sort", "add_na")),
+    "MultiCategoryBlock": Kind(MultiCategorySpec, ("vocab",)),
+    "RegressionBlock": Kind(RegressionSpec, ("n_out",)),
+    "MaskBlock": Kind(MaskSpec, ("codes", "values")),
+    "PointBlock": Kind(PointSpec, ("n_points",)),
+}  # fmt: skip
 
 _VALIDATION: Final = 1
 _UNDRAWN: Final = np.random.default_rng(0)  # nothing is drawn in validation
@@ -129,9 +143,9 @@ class Reading:
         picture, frame, maps = decoded_frame(thing)
         return self.moved(waiting([picture], np.array([frame], np.int64), maps), self.item_tfms)
 
-    def moved(self, field: P, transforms: Sequence[Transform]) -> P:
+    def moved(self, field: P, steps: Sequence[Transform]) -> P:
         """The same, through the maps of these as well."""
-        for move in transforms:
+        for move in steps:
             if isinstance(move, Geometric):
                 (field,) = move.on_items((field,), (), _UNDRAWN, train=False)
         return field
@@ -186,8 +200,17 @@ class Reading:
         return cls(inputs, items, batches, given["placing"] is True)
 
 
-#: What a model's input may be.
+#: What a model's input may be, and its target.
 _INPUTS: Final = (ImageDecoder, CategorySpec, MultiCategorySpec, RegressionSpec)
+_TARGETS: Final = (CategorySpec, MultiCategorySpec, RegressionSpec, MaskSpec, PointSpec)
+
+
+def target_of(plain: Any) -> TargetSpec:
+    """What a model file says of its target. Raises `DataError` for what is none."""
+    found = from_plain(plain, KINDS)
+    if not isinstance(found, _TARGETS):
+        raise DataError(f"its target is {type(found).__name__}, which is no block of a target")
+    return found
 
 
 def _check(transform: Any, *, on_items: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, cast
 
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor
 
 from plainlearn.core.describe import on_one_line
+from plainlearn.core.errors import ArgumentError
 from plainlearn.metrics.calibration import SURE, calibration_error, sure_answers, yes_no_calibration_error
 from plainlearn.metrics.functions import accuracy, error_rate
-from plainlearn.metrics.intervals import bootstrapped, wilson
 from plainlearn.metrics.meter import Average, Meter
 
 __all__ = [
@@ -20,18 +21,22 @@ __all__ = [
     "Evaluation",
     "LabelRow",
     "Measured",
+    "bootstrapped",
     "confusion_table",
     "measured",
     "of_classes",
     "of_labels",
     "of_numbers",
     "sure_text",
+    "wilson",
     "worst_errors",
 ]
 
 _MOST_ROWS: Final = 40
 _MOST_PAIRS: Final = 10
 _FEW_NUMBERS: Final = 2_000_000
+_Z: Final = 1.959964  # 95% of a normal distribution lie within so many standard deviations
+_DRAWS: Final = 200
 
 
 class Measured(NamedTuple):
@@ -65,7 +70,7 @@ class Evaluation:
     """What a model is worth on some labelled items.
 
     `usual` is what the simplest answer would reach. `calibration_error` is the expected one, 0..1; of the answers that
-    are `SURE`, `sure` in number, `sure_right` are right. `unlike` items are unlike what the model learned from.
+    are `SURE`, `sure` in number, `sure_right` are right. `ood` items are unlike what the model learned from.
     """
 
     kind: Literal["classes", "labels", "numbers"]
@@ -77,7 +82,7 @@ class Evaluation:
     calibration_error: float | None = None
     sure: int = 0
     sure_right: int = 0
-    unlike: int | None = None
+    ood: int | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     model: str = ""
     source: str = ""
@@ -95,7 +100,7 @@ class Evaluation:
             "confused": [pair._asdict() for pair in self.confused],
             "calibration_error": self.calibration_error,
             "sure": {"above": SURE, "items": self.sure, "right": self.sure_right},
-            "unlike": self.unlike,
+            "unlike": self.ood,
             "left_out": [{"item": item, "reason": reason} for item, reason in self.left_out],
             "notes": list(self.notes),
         }
@@ -248,6 +253,40 @@ def _pairs(names: Sequence[str], table: Tensor) -> tuple[Confused, ...]:
     return tuple(Confused(*pair) for pair in pairs if pair[2])
 
 
+# ---- intervals
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Between which shares the true one lies, 95 times in 100, when `share` of `count` was seen.
+
+    Raises `ArgumentError` for a count of zero, which says nothing.
+    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+
+    >>> low, high = wilson(1.0, 10)
+    >>> round(low, 2), round(high, 2)
+    (0.72, 1.0)
+    """
+    if count < 1:
+        raise ArgumentError("the share of no item is not known; expected 1 item or more")
+    spread = _Z**2 / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def bootstrapped(value_of: Callable[[Tensor], float], count: int) -> tuple[float, float] | None:
+    """The middle 95% of `value_of(rows)` over sets of `count` rows drawn with replacement; None if one is not finite.
+
+    The draws are the same each time.
+    Source: Efron 1979, Bootstrap Methods: Another Look at the Jackknife.
+    """
+    draws = torch.Generator().manual_seed(0)
+    values = sorted(value_of(torch.randint(count, (count,), generator=draws)) for _ in range(_DRAWS))
+    if not all(map(math.isfinite, values)):
+        return None
+    return values[round(0.025 * (_DRAWS - 1))], values[round(0.975 * (_DRAWS - 1))]
+
+
 # ---- as text
 
 
@@ -261,9 +300,9 @@ def _text(of: Evaluation) -> list[str]:
         lines += ["", "How sure it is", f"  calibration error {of.calibration_error:.3f}"]
         what = "answers" if of.kind == "classes" else "single answers, yes or no,"
         lines.append(f"  {sure_text(of.sure, of.sure_right, what)}")
-    if of.unlike is not None:
+    if of.ood is not None:
         lines.append(
-            f"  {of.unlike} of {of.items} are unlike what it learned from (of its own kind, about 1 in 50 is)"
+            f"  {of.ood} of {of.items} are unlike what it learned from (of its own kind, about 1 in 50 is)"
         )
     lines += _table(of.rows, of.kind)
     if of.confused:

@@ -50,7 +50,7 @@ class ReportData:
     calibration: dict[str, float]
     facts: dict[str, str] = field(default_factory=dict[str, str])
     command: str = ""
-    unlike: bool = False
+    can_say_unknown: bool = False
 
 
 def write_report(file: str | os.PathLike[str], data: ReportData) -> None:
@@ -244,10 +244,10 @@ def _next(data: ReportData) -> str:
         ("The card, to publish with it", f"plainlearn card {file}"),
         ("The plain PyTorch script of this run", f"plainlearn eject {stem}.run"),
     ]
-    unlike = (
+    unknown = (
         "<p>It can say <code>unknown</code> of images unlike its own: <code>plainlearn predict --unknown</code>.</p>"
-        if data.unlike
+        if data.can_say_unknown
         else ""
     )
     rows = "".join(f"<tr><td>{says}</td><td><code>{text(line)}</code></td></tr>" for says, line in lines)
-    return _section("What to do with it", f'<table class="scores">{rows}</table>{unlike}')
+    return _section("What to do with it", f'<table class="scores">{rows}</table>{unknown}')

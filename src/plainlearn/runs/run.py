@@ -238,7 +238,8 @@ class _Run:
             probabilities=probabilities, targets=targets, files=[str(pair.file) for pair in dls.datasets.valid.items],
             vocab=vocab, counts=dls.counts(), left_out=list(dls.left_out), audit=dls.check(),
             curves=([row[0] for row in rows], [row[1] for row in rows]), calibration=content.card["calibration"],
-            facts=self.facts(learn, plan, seconds), command=self.command(), unlike=content.output_spec.ood_above is not None,
+            facts=self.facts(learn, plan, seconds), command=self.command(),
+            can_say_unknown=content.output_spec.ood_above is not None,
         )  # fmt: skip
         write_report(self.config.report, data)
         first = evaluation.metrics[0]

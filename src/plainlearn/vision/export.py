@@ -27,7 +27,7 @@ from plainlearn.inference import ood
 from plainlearn.inference.drift import usual_of
 from plainlearn.inference.modelfile import ModelFile, read_model_file, write_model_file
 from plainlearn.inference.output_spec import output_spec_of, probabilities
-from plainlearn.inference.registry import KINDS
+from plainlearn.inference.reading import KINDS
 from plainlearn.inference.serialize import to_plain
 from plainlearn.metrics.evaluation import measured
 from plainlearn.models.model import VisionModel

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plainlearn.core.errors import ArgumentError
-from plainlearn.metrics.intervals import bootstrapped, wilson
+from plainlearn.metrics.evaluation import bootstrapped, wilson
 
 
 def test_an_interval_of_a_perfect_score_is_not_certain() -> None:
