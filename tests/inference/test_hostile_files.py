@@ -157,7 +157,7 @@ HOSTILE: dict[str, tuple[Hostile, str]] = {
         "ReadAs has"),
     "a picture of a terapixel": (
         lambda g, t, m: tampered(g, t, pipeline=pipeline_with(
-            g, {"kind": "Resize", "size": 10**6, "method": "crop", "pad_mode": "zeros"})), "are the most"),
+            g, {"kind": "Resize", "size": 16_385, "method": "crop", "pad_mode": "zeros"})), "are the most"),
     "a network to import": (
         lambda g, t, m: tampered(g, t, architecture=recipe_with(g, network="torchvision:os.system")), "no architecture"),
     "a network from elsewhere": (
