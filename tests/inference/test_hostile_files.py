@@ -139,7 +139,7 @@ HOSTILE: dict[str, tuple[Hostile, str]] = {
     "deep JSON": (lambda g, t, m: with_header(g, t, deep), "is damaged"),
     "a newer format": (
         lambda g, t, m: with_header(g, t, lambda h: h["__metadata__"].update(plainlearn="99")), "newer version"),
-    "a newer description": (lambda g, t, m: tree_with(g, t, version=99), "newer version"),
+    "a newer description": (lambda g, t, m: tree_with(g, t, version=3), "newer version"),
     "another kind of file": (lambda g, t, m: write_tree(t, {"a": 1}, kind="weights of a learner"), "weights of a learner"),
     "parts that lack": (lambda g, t, m: tree_with(g, t, weights={}), "has the parts"),
     "a transform to import": (
